@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pollsters: one small file per source of samples."""

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a sample store does; `embedded` is the default one.
+
+StoreError
+├── StoreFull         the disk or the queue has no room: try again later
+├── StoreUnavailable  the store cannot answer now
+└── InvalidSelection  the selection or an argument makes no sense
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thermostat.alarms.query import Condition
+from thermostat.samples.model import Sample, SampleType, SeriesKey
+
+
+class StoreError(Exception):
+    """The sample store could not do what was asked."""
+
+
+class StoreFull(StoreError):  # noqa: N818 - it reads as a state, like queue.Full
+    """The disk or the queue has no room; the batch was not stored."""
+
+
+class StoreUnavailable(StoreError):  # noqa: N818 - as above
+    """The store cannot answer now; the batch was not stored."""
+
+
+class InvalidSelection(StoreError, ValueError):  # noqa: N818 - as above
+    """A selection or an argument makes no sense; the message names the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One registered series: what a series id stands for."""
+
+    series_id: int
+    key: SeriesKey
+    type: SampleType
+    unit: str
+    user_id: str | None
+    source: str
+    metadata: Mapping[str, Any]
+    """The newest resource metadata that was seen with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Columns of samples, all of one length: row i is one sample."""
+
+    series_id: NDArray[np.int64]
+    timestamp_us: NDArray[np.int64]
+    volume: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.series_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which samples: one meter, a project (or None for all projects), conditions, a span of time."""
+
+    meter: str
+    project_id: str | None
+    """Only this project's series; None selects every project's (administrators only)."""
+    conditions: Sequence[Condition] = ()
+    start_us: int | None = None
+    """Exclusive lower bound of event time in microseconds; None: from the first sample."""
+    end_us: int | None = None
+    """Inclusive upper bound of event time in microseconds; None: to the last sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodStatistics:
+    """The statistics of one period, over one group of series."""
+
+    period_start_us: int
+    period_end_us: int
+    duration_start_us: int
+    """Event time of the first sample in the period."""
+    duration_end_us: int
+    """Event time of the last sample in the period."""
+    count: int
+    minimum: float
+    maximum: float
+    total: float
+    average: float
+    stddev: float
+    """Population standard deviation."""
+    last: float
+    """The volume of the newest sample."""
+    unit: str
+    group: Mapping[str, str | None] = field(default_factory=dict)
+    """The values of the group-by fields, by field name."""
+
+
+class SampleStore(Protocol):
+    """Keeps samples and answers statistics over them. Every method may be called from any thread."""
+
+    def intern(self, samples: Sequence[Sample]) -> NDArray[np.int64]:
+        """Give each sample's series id, shape (len(samples),); new series are durable on return.
+
+        Changed metadata replaces what was known of the series.
+        """
+        ...
+
+    def append(self, batch: Batch) -> None:
+        """Store the batch; it is on disk when this returns. Raises StoreFull or StoreUnavailable."""
+        ...
+
+    def series(self, selection: Selection) -> Sequence[Series]:
+        """Give the registered series that the selection's meter, project and conditions match."""
+        ...
+
+    def get_series(self, series_id: int) -> Series:
+        """Give one registered series; KeyError if there is none."""
+        ...
+
+    def scan(self, series_ids: Sequence[int], start_us: int, end_us: int) -> Batch:
+        """Give the stored samples of these series with start < event time ≤ end, oldest first."""
+        ...
+
+    def statistics(
+        self, selection: Selection, *, period_s: int | None = None, group_by: Sequence[str] = ()
+    ) -> Sequence[PeriodStatistics]:
+        """Give statistics per period (None: one period over everything), oldest period first.
+
+        Periods are left-open and right-closed, (start, end], and aligned to the epoch: a rate that
+        was measured between two polls belongs to the period that those polls enclose.
+        Periods without samples are left out. Raises InvalidSelection.
+        """
+        ...
+
+    def close(self) -> None:
+        """Finish pending work and release the files."""
+        ...
