@@ -114,7 +114,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     """Grows with each change of definition or state: a transition is written only onto its own."""
 
     def actions(self, state: State) -> tuple[str, ...]:
-        """The actions to call when the alarm is in this state."""
+        """Give the actions to call when the alarm is in this state."""
         return {
             State.OK: self.ok_actions,
             State.ALARM: self.alarm_actions,

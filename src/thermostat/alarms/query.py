@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Queries: the conditions that select a group of resources.
 
-A field is `resource_id`, `project_id`, `user_id`, `source`, or `metadata.<path>`. Both prefixes that
-Ceilometer's users wrote for the keys of Nova's `metering.*` metadata, `metadata.user_metadata.` and
-`metadata.metering.`, mean the same here.
+A field is `resource_id`, `project_id`, `user_id`, `source`, or `metadata.<path>`. Both prefixes
+that Ceilometer's users wrote for the keys of Nova's `metering.*` metadata, `metadata.user_metadata.`
+and `metadata.metering.`, mean the same here.
 """
 
+import operator
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-import operator
 from typing import Any
 
 import msgspec

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The meters that the agent measures, by Ceilometer's names, and those that are derived from them."""
+"""The meters that the agent measures, by Ceilometer's names, and those derived from them."""
 
 from collections.abc import Iterable
 

@@ -2,8 +2,8 @@
 """Rates and percentages, made per resource and before any group statistic.
 
 A rate of a group's mean is wrong as soon as a member comes or goes; the mean of the members' rates
-is not. So everything that depends on two samples of one series is computed here, once, when a sample
-comes in:
+is not. So everything that depends on two samples of one series is computed here, once, when a
+sample comes in:
 
 - `cpu` (cumulative, ns) becomes `cpu_util` = 100 x Δcpu / (Δt x 1e9 x vcpus), in %, at most 100;
 - `memory.usage` (MiB) becomes `memory.util` = 100 x usage / memory, in %;
@@ -42,7 +42,7 @@ class Deriver:
         self._memory_mib: dict[str, float] = {}
 
     def derive(self, sample: Sample) -> list[Sample]:
-        """Give the samples that follow from this one: none, or one with the same time and metadata."""
+        """Give the samples that follow from this one, with its time and metadata: none, or one."""
         if sample.type is SampleType.CUMULATIVE:
             return self._from_counter(sample)
         if sample.name == "memory":

@@ -62,7 +62,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which samples: one meter, a project (or None for all projects), conditions, a span of time."""
+    """Which samples: one meter, one project or all, conditions, a span of time."""
 
     meter: str
     project_id: str | None
@@ -99,7 +99,7 @@ class PeriodStatistics:
 
 
 class SampleStore(Protocol):
-    """Keeps samples and answers statistics over them. Every method may be called from any thread."""
+    """Keeps samples and answers statistics over them. Every method is thread-safe."""
 
     def intern(self, samples: Sequence[Sample]) -> NDArray[np.int64]:
         """Give each sample's series id, shape (len(samples),); new series are durable on return.
@@ -109,7 +109,7 @@ class SampleStore(Protocol):
         ...
 
     def append(self, batch: Batch) -> None:
-        """Store the batch; it is on disk when this returns. Raises StoreFull or StoreUnavailable."""
+        """Store the batch; on return it is on disk. Raises StoreFull or StoreUnavailable."""
         ...
 
     def series(self, selection: Selection) -> Sequence[Series]:

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop around the engine: it judges when samples or time have come, and writes what follows."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from thermostat.alarms.model import Alarm, Transition
+from thermostat.evaluate.engine import Engine
+from thermostat.store.base import Batch
+
+LOG = logging.getLogger(__name__)
+IDLE_S = 1.0
+"""Without new samples the loop looks at the clock this often, in seconds."""
+RETRY_S = 1.0
+"""After a transition could not be written the loop waits this long, in seconds."""
+
+
+class Alarms(Protocol):
+    """What the loop needs of the alarm database."""
+
+    def enabled(self) -> Sequence[Alarm]:
+        """Give every enabled alarm."""
+        ...
+
+    def find(self, alarm_id: str) -> Alarm | None:
+        """Give an alarm of any project, or None."""
+        ...
+
+    def record(self, transition: Transition) -> bool:
+        """Write a transition in one transaction; False if the alarm changed since it was judged."""
+        ...
+
+
+class Evaluator:
+    """A thread that evaluates every enabled alarm."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        alarms: Alarms,
+        *,
+        notify: Callable[[], None],
+        clock: Callable[[], float] = time.time,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        self._engine = engine
+        self._alarms = alarms
+        self._notify = notify
+        self._clock = clock
+        self._due = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="evaluator", daemon=True)
+        registry = registry or CollectorRegistry()
+        self._passes = Histogram(
+            "thermostat_evaluation_seconds",
+            "Duration of one pass over the alarms",
+            registry=registry,
+        )
+        self._transitions = Counter(
+            "thermostat_transitions_total",
+            "State transitions written",
+            ["state"],
+            registry=registry,
+        )
+        self._conflicts = Counter(
+            "thermostat_transition_conflicts_total",
+            "Judgements dropped because the alarm was edited meanwhile",
+            registry=registry,
+        )
+        self._failures = Counter(
+            "thermostat_evaluation_failures_total", "Passes that failed", registry=registry
+        )
+        Gauge(
+            "thermostat_alarms_resident", "Alarms being evaluated", registry=registry
+        ).set_function(lambda: len(engine))
+        Gauge(
+            "thermostat_samples_ignored_total",
+            "Samples that came too late for every open window",
+            registry=registry,
+        ).set_function(lambda: engine.ignored_samples)
+
+    def start(self) -> None:
+        """Load the enabled alarms, rebuild their windows from the store, and begin."""
+        for alarm in self._alarms.enabled():
+            self._engine.put(alarm, self._now_us())
+        LOG.info("Evaluating %d alarms", len(self._engine))
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the pass that is under way."""
+        self._stop.set()
+        self._due.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def check(self) -> str | None:
+        """Give the reason why alarms are not being evaluated, or None."""
+        return None if self._thread.is_alive() else "the evaluator has stopped"
+
+    def stored(self, batch: Batch) -> None:
+        """Take in samples that have just been stored, and judge soon."""
+        self._engine.ingest(batch)
+        self._due.set()
+
+    def alarm_changed(self, alarm_id: str) -> None:
+        """Take in that an alarm was created, edited or deleted, and judge soon."""
+        alarm = self._alarms.find(alarm_id)
+        if alarm is not None and alarm.enabled:
+            self._engine.put(alarm, self._now_us())
+        else:
+            self._engine.remove(alarm_id)
+        self._due.set()
+
+    def _now_us(self) -> int:
+        return int(self._clock() * 1_000_000)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._due.wait(IDLE_S)
+            self._due.clear()
+            try:
+                with self._passes.time():
+                    self._judge_all()
+            except Exception:  # the loop must go on: one bad pass must not end all alarming
+                LOG.exception("Evaluation failed; trying again")
+                self._failures.inc()
+                self._stop.wait(RETRY_S)
+
+    def _judge_all(self) -> None:
+        """Judge until nothing is due; each round writes at most one transition per alarm."""
+        while not self._stop.is_set():
+            transitions = self._engine.evaluate(self._now_us())
+            if not transitions:
+                return
+            for position, transition in enumerate(transitions):
+                try:
+                    self._write(transition)
+                except Exception:
+                    for unwritten in transitions[position:]:
+                        self._engine.rejected(unwritten)
+                    raise
+
+    def _write(self, transition: Transition) -> None:
+        if not self._alarms.record(transition):
+            self._conflicts.inc()
+            self._engine.rejected(transition)
+            self.alarm_changed(transition.alarm_id)
+            return
+        self._engine.committed(transition)
+        if transition.is_change:
+            self._transitions.labels(transition.state.value).inc()
+            LOG.info("Alarm %s: %s", transition.alarm_id, transition.reason)
+        self._notify()
