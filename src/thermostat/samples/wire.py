@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Samples as bytes: Ceilometer's two JSON forms, and the columnar form that the agent sends.
+
+A whole request is refused with its first fault, so that a sender never has to guess which part of a
+batch was stored. The columnar form is a msgpack map:
+
+    {"metadata": [{…}, …],               each distinct resource metadata once
+     "series": [[name, type, unit, resource_id, project_id, user_id, metadata index, source], …],
+     "series_index": int32 …,            per sample, little endian
+     "timestamp_us": int64 …,            per sample, microseconds since the epoch, UTC
+     "volume": float64 …}                per sample
+
+Rates and percentages in it were derived by the sender.
+"""
+
+import re
+import sys
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from math import isfinite
+from typing import Annotated, Any, Generic, NoReturn, TypeVar
+
+import msgspec
+
+from thermostat.samples.model import Sample, SampleType
+
+COLUMNAR_TYPE = "application/vnd.thermostat.samples+msgpack"
+"""The Content-Type of the columnar form."""
+
+MAX_FUTURE_US = 86_400_000_000
+"""How far ahead of the clock a sample's event time may be: one day, in microseconds."""
+
+MAX_ID_LENGTH = 255
+"""Characters that a name or an identifier may have."""
+
+MAX_DEPTH = 20
+"""How deep the maps and lists of resource metadata may be nested."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+_Text = Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH)]
+
+
+class InvalidSamples(ValueError):  # noqa: N818 - it names what was sent, like InvalidSelection
+    """A request's samples cannot be accepted; none of them was."""
+
+    def __init__(self, index: int | None, field: str | None, reason: str) -> None:
+        where = f"sample {index}: " if index is not None else ""
+        super().__init__(f"{where}{f'{field}: ' if field else ''}{reason}")
+        self.index = index
+        """The position of the faulty sample, from 0; None where no single sample is at fault."""
+        self.field = field
+        """The faulty field by its name on the wire, or None."""
+        self.reason = reason
+
+
+class _HttpSample(msgspec.Struct, kw_only=True, gc=False):
+    """One sample as Ceilometer's HTTP publisher writes it."""
+
+    name: _Id
+    type: SampleType
+    unit: _Text
+    volume: float
+    resource_id: _Id
+    timestamp: datetime
+    project_id: _Text | None = None
+    user_id: _Text | None = None
+    resource_metadata: dict[str, Any] | None = None
+    source: _Text | None = None
+    monotonic_time: float | None = None
+
+
+class _BusSample(_HttpSample, kw_only=True, gc=False):
+    """One sample as Ceilometer writes it on its message bus, by UDP and by TCP."""
+
+    name: _Id = msgspec.field(name="counter_name")
+    type: SampleType = msgspec.field(name="counter_type")
+    unit: _Text = msgspec.field(name="counter_unit")
+    volume: float = msgspec.field(name="counter_volume")
+
+
+_Form = TypeVar("_Form", bound=_HttpSample)
+_T = TypeVar("_T")
+
+
+class _Decoders(Generic[_Form]):
+    """The decoders of one JSON form: of a single object, and of an array."""
+
+    def __init__(self, form: type[_Form]) -> None:
+        self._one = msgspec.json.Decoder(form)
+        self._many = msgspec.json.Decoder(list[form])  # type: ignore[valid-type]  # made at run time
+
+    def decode(self, body: bytes, *, single: bool) -> list[_Form]:
+        """Give the samples; msgspec.ValidationError where the body is JSON but not of this form."""
+        return [_parse(self._one.decode, body)] if single else _parse(self._many.decode, body)
+
+
+_http_form = _Decoders(_HttpSample)
+_bus_form = _Decoders(_BusSample)
+
+
+def decode_json(body: bytes, *, now_us: int) -> list[Sample]:
+    """Give the samples of a JSON array or of a single object, in either of Ceilometer's forms.
+
+    Timestamps without an offset are UTC. Raises InvalidSamples.
+    """
+    single = body.lstrip()[:1] == b"{"
+    wire: Sequence[_HttpSample]
+    try:
+        try:
+            wire = _http_form.decode(body, single=single)
+        except msgspec.ValidationError:
+            if not _looks_like_bus_form(body):
+                raise
+            wire = _bus_form.decode(body, single=single)
+    except msgspec.ValidationError as error:
+        _refuse(error, index=0 if single else None)
+    latest_us = now_us + MAX_FUTURE_US
+    return [_accept(index, item, latest_us) for index, item in enumerate(wire)]
+
+
+def _parse(decode: Callable[[bytes], _T], body: bytes) -> _T:
+    try:
+        return decode(body)
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidSamples(None, None, f"The body cannot be read: {error}") from error
+    except RecursionError:
+        raise InvalidSamples(None, None, "The body is nested too deeply") from None
+
+
+def _looks_like_bus_form(body: bytes) -> bool:
+    """Tell whether the first sample has the bus form's name."""
+    try:
+        decoded = _parse(msgspec.json.decode, body)
+    except msgspec.ValidationError:  # such as a number out of range
+        return False
+    first = decoded[0] if isinstance(decoded, list) and decoded else decoded
+    return isinstance(first, dict) and "counter_name" in first
+
+
+def _accept(index: int, item: _HttpSample, latest_us: int) -> Sample:
+    bus = isinstance(item, _BusSample)
+    if not isfinite(item.volume):
+        raise InvalidSamples(
+            index, "counter_volume" if bus else "volume", "Expected a finite number"
+        )
+    if item.monotonic_time is not None and not isfinite(item.monotonic_time):
+        raise InvalidSamples(index, "monotonic_time", "Expected a finite number")
+    when = item.timestamp
+    timestamp_us = ((when if when.tzinfo else when.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
+    _check_time(index, "timestamp", timestamp_us, latest_us)
+    return Sample(
+        name=item.name,
+        type=item.type,
+        unit=item.unit,
+        volume=item.volume,
+        resource_id=item.resource_id,
+        project_id=item.project_id,
+        user_id=item.user_id,
+        timestamp_us=timestamp_us,
+        monotonic_s=item.monotonic_time,
+        metadata=item.resource_metadata or {},
+        source=item.source or "openstack",
+    )
+
+
+def _check_time(index: int, field: str, timestamp_us: int, latest_us: int) -> None:
+    if timestamp_us > latest_us:
+        raise InvalidSamples(index, field, "More than one day in the future")
+    if timestamp_us < 0:
+        raise InvalidSamples(index, field, "Before 1970")
+
+
+class _SeriesRow(msgspec.Struct, frozen=True, array_like=True):
+    """What all samples of one series share, on the wire."""
+
+    name: _Id
+    type: SampleType
+    unit: _Text
+    resource_id: _Id
+    project_id: _Text | None
+    user_id: _Text | None
+    metadata: Annotated[int, msgspec.Meta(ge=0)]
+    source: _Text
+
+
+class _Columns(msgspec.Struct):
+    metadata: list[dict[str, Any]]
+    series: list[_SeriesRow]
+    series_index: bytes
+    timestamp_us: bytes
+    volume: bytes
+
+
+_columns_decoder = msgspec.msgpack.Decoder(_Columns)
+_msgpack = msgspec.msgpack.Encoder()
+
+
+def encode_columnar(samples: Sequence[Sample]) -> bytes:
+    """Give the columnar form of these samples, in their order."""
+    metadata: list[dict[str, Any]] = []
+    metadata_by_content: dict[bytes, int] = {}
+    metadata_by_id: dict[int, int] = {}  # the samples keep them alive, so an id means one dict
+    rows: dict[_SeriesRow, int] = {}
+    series_index = array("i")
+    for sample in samples:
+        position = metadata_by_id.get(id(sample.metadata))
+        if position is None:
+            content = _msgpack.encode(sample.metadata)
+            position = metadata_by_content.setdefault(content, len(metadata))
+            if position == len(metadata):
+                metadata.append(sample.metadata)
+            metadata_by_id[id(sample.metadata)] = position
+        row = _SeriesRow(
+            sample.name,
+            sample.type,
+            sample.unit,
+            sample.resource_id,
+            sample.project_id,
+            sample.user_id,
+            position,
+            sample.source,
+        )
+        series_index.append(rows.setdefault(row, len(rows)))
+    return _msgpack.encode(
+        _Columns(
+            metadata=metadata,
+            series=list(rows),
+            series_index=_little_endian(series_index),
+            timestamp_us=_little_endian(array("q", [sample.timestamp_us for sample in samples])),
+            volume=_little_endian(array("d", [sample.volume for sample in samples])),
+        )
+    )
+
+
+def decode_columnar(body: bytes, *, now_us: int) -> list[Sample]:
+    """Give the samples of a columnar body; those of one resource may share one metadata dict.
+
+    Raises InvalidSamples.
+    """
+    try:
+        columns = _parse(_columns_decoder.decode, body)
+    except msgspec.ValidationError as error:
+        _refuse(error)
+    series_index = _column("i", "series_index", columns.series_index)
+    timestamp_us = _column("q", "timestamp_us", columns.timestamp_us)
+    volume = _column("d", "volume", columns.volume)
+    if not len(series_index) == len(timestamp_us) == len(volume):
+        lengths = f"{len(series_index)}, {len(timestamp_us)} and {len(volume)}"
+        reason = f"series_index, timestamp_us and volume differ in length: {lengths}"
+        raise InvalidSamples(None, None, reason)
+    for metadata in columns.metadata:
+        if not _is_plain(metadata, MAX_DEPTH):
+            reason = (
+                f"Holds more than text, numbers, lists and maps, or more than {MAX_DEPTH} levels"
+            )
+            raise InvalidSamples(None, "metadata", reason)
+    for row, series in enumerate(columns.series):
+        if series.metadata >= len(columns.metadata):
+            raise InvalidSamples(None, "series", f"Row {row} names metadata that was not sent")
+    latest_us = now_us + MAX_FUTURE_US
+    samples = []
+    for index, (number, when_us, value) in enumerate(
+        zip(series_index, timestamp_us, volume, strict=True)
+    ):
+        if not 0 <= number < len(columns.series):
+            raise InvalidSamples(index, "series_index", f"There is no series {number}")
+        if not isfinite(value):
+            raise InvalidSamples(index, "volume", "Expected a finite number")
+        _check_time(index, "timestamp_us", when_us, latest_us)
+        series = columns.series[number]
+        samples.append(
+            Sample(
+                name=series.name,
+                type=series.type,
+                unit=series.unit,
+                volume=value,
+                resource_id=series.resource_id,
+                project_id=series.project_id,
+                user_id=series.user_id,
+                timestamp_us=when_us,
+                metadata=columns.metadata[series.metadata],
+                source=series.source,
+            )
+        )
+    return samples
+
+
+def _little_endian(column: "array[Any]") -> bytes:
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column.tobytes()
+
+
+def _column(code: str, field: str, content: bytes) -> "array[Any]":
+    column = array(code)
+    try:
+        column.frombytes(content)
+    except ValueError:
+        reason = f"{len(content)} bytes are not a multiple of {column.itemsize}"
+        raise InvalidSamples(None, field, reason) from None
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Tell whether a decoded msgpack value has a JSON equivalent of at most `depth` levels."""
+    if isinstance(value, Mapping | list):
+        inner = value.values() if isinstance(value, Mapping) else value
+        return (
+            depth > 0
+            and (isinstance(value, list) or all(isinstance(key, str) for key in value))
+            and all(_is_plain(item, depth - 1) for item in inner)
+        )
+    if isinstance(value, float):
+        return isfinite(value)
+    return value is None or isinstance(value, str | int)
+
+
+_AT = re.compile(
+    r"^(?P<reason>.*?)(?: - at `\$(?:\[(?P<index>\d+)\])?\.?(?P<field>[^`]*)`)?$", re.S
+)
+_MISSING = re.compile(r"^Object missing required field `(?P<field>[^`]*)`$")
+
+
+def _refuse(error: msgspec.ValidationError, index: int | None = None) -> NoReturn:
+    """Raise InvalidSamples for what the decoder found, with its position and field taken apart."""
+    found = _AT.match(str(error))
+    if not found:
+        raise InvalidSamples(index, None, str(error)) from error
+    reason, field = found["reason"], found["field"]
+    if found["index"]:
+        index = int(found["index"])
+    missing = _MISSING.match(reason)
+    if missing:
+        field, reason = missing["field"], "Missing"
+    raise InvalidSamples(index, field or None, reason) from error
