@@ -2,7 +2,7 @@
 """Queries: the conditions that select a group of resources.
 
 A field is `resource_id`, `project_id`, `user_id`, `source`, or `metadata.<path>`. Both prefixes
-that Ceilometer's users wrote for the keys of Nova's `metering.*` metadata, `metadata.user_metadata.`
+that users of Ceilometer wrote for the keys of Nova's `metering.*`, `metadata.user_metadata.`
 and `metadata.metering.`, mean the same here.
 """
 

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pure core imports no I/O, no clock and no random: time is an argument."""
+
+import ast
+import pathlib
+
+import pytest
+
+import thermostat
+
+ROOT = pathlib.Path(thermostat.__file__).parent
+PURE = sorted(
+    path
+    for pattern in ("samples/*.py", "alarms/*.py", "evaluate/decide.py", "evaluate/window.py")
+    for path in ROOT.glob(pattern)
+)
+ALLOWED = {
+    "array",  # columns of numbers
+    "collections",
+    "croniter",
+    "dataclasses",
+    "datetime",
+    "enum",
+    "functools",
+    "itertools",
+    "math",
+    "msgspec",
+    "numpy",
+    "operator",
+    "re",
+    "struct",
+    "sys",  # byte order only
+    "types",
+    "typing",
+    "zoneinfo",
+}
+CLOCKS = {"now", "utcnow", "today"}
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pure(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        elif isinstance(node, ast.Attribute):
+            assert node.attr not in CLOCKS, f"line {node.lineno} reads the clock"
+            continue
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in ("open", "print"), f"line {node.lineno} does I/O"
+            continue
+        else:
+            continue
+        for name in names:
+            pure_own = name.startswith(
+                ("thermostat.samples", "thermostat.alarms", "thermostat.evaluate.decide")
+            )
+            assert pure_own or name.split(".")[0] in ALLOWED, f"line {node.lineno} imports {name}"
