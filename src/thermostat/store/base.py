@@ -59,6 +59,21 @@ class Batch:
     def __len__(self) -> int:
         return len(self.series_id)
 
+    def where(self, rows: NDArray[Any]) -> "Batch":
+        """Give the rows that a mask or an index array selects, in its order."""
+        return Batch(self.series_id[rows], self.timestamp_us[rows], self.volume[rows])
+
+    @staticmethod
+    def concatenate(batches: Sequence["Batch"]) -> "Batch":
+        """Give the rows of all these batches, in order; of none, an empty batch."""
+        if not batches:
+            return Batch(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
+        return Batch(
+            np.concatenate([batch.series_id for batch in batches]),
+            np.concatenate([batch.timestamp_us for batch in batches]),
+            np.concatenate([batch.volume for batch in batches]),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -124,6 +139,10 @@ class SampleStore(Protocol):
         """Give the stored samples of these series with start < event time ≤ end, oldest first."""
         ...
 
+    def latest(self, since_us: int) -> Batch:
+        """Give the newest stored sample of each series that has one after this event time."""
+        ...
+
     def statistics(
         self, selection: Selection, *, period_s: int | None = None, group_by: Sequence[str] = ()
     ) -> Sequence[PeriodStatistics]:
@@ -133,6 +152,10 @@ class SampleStore(Protocol):
         was measured between two polls belongs to the period that those polls enclose.
         Periods without samples are left out. Raises InvalidSelection.
         """
+        ...
+
+    def check(self) -> str | None:
+        """Give the reason why samples cannot be stored now, or None when they can."""
         ...
 
     def close(self) -> None:
