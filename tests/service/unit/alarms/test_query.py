@@ -47,5 +47,5 @@ def test_keys_may_contain_dots():
 
 
 def test_an_unknown_field_is_refused_by_name():
-    with pytest.raises(QueryError, match="'counter_name'.*resource_id"):
+    with pytest.raises(QueryError, match=r"'counter_name'.*resource_id"):
         Condition("counter_name", Operator.EQ, "cpu")
