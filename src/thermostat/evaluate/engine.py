@@ -15,6 +15,7 @@ import msgspec
 from thermostat.alarms.constraints import is_open
 from thermostat.alarms.model import Alarm, Transition
 from thermostat.evaluate.decide import judge
+from thermostat.evaluate.matching import AlarmIndex
 from thermostat.evaluate.window import Window
 from thermostat.store.base import Batch, SampleStore, Selection, Series
 
@@ -44,7 +45,7 @@ class Engine:
         self._allowed_lag_us = int(allowed_lag_s * US_PER_S)
         self._lock = threading.RLock()
         self._residents: dict[str, _Resident] = {}
-        self._alarms_by_meter: dict[str, set[str]] = {}
+        self._index = AlarmIndex()
         self._series: dict[int, Series] = {}
         self._alarms_by_series: dict[int, tuple[str, ...]] = {}
         self.ignored_samples = 0
@@ -75,9 +76,8 @@ class Engine:
             resident = self._residents.pop(alarm_id, None)
             if resident is None:
                 return
-            meter = resident.alarm.rule.meter_name
-            self._alarms_by_meter[meter].discard(alarm_id)
-            self._rematch(meter)
+            self._index.remove(alarm_id, _selection(resident.alarm))
+            self._rematch(resident.alarm.rule.meter_name)
 
     def ingest(self, batch: Batch) -> None:
         """Add stored samples to the windows of the alarms whose groups they belong to."""
@@ -166,7 +166,7 @@ class Engine:
         window = Window(alarm.rule, self._allowed_lag_us)
         resident = _Resident(alarm, window, 0, now_us)
         self._residents[alarm.alarm_id] = resident
-        self._alarms_by_meter.setdefault(alarm.rule.meter_name, set()).add(alarm.alarm_id)
+        self._index.add(alarm.alarm_id, _selection(alarm))
         self._rematch(alarm.rule.meter_name)
         series = self._store.series(_selection(alarm))
         start_us = now_us - window.length_us - self._allowed_lag_us - window.tick_us
@@ -191,11 +191,7 @@ class Engine:
         """Give the alarms that this series feeds; its newest metadata decides."""
         series = self._store.get_series(series_id)
         if self._series.get(series_id) is not series:
-            matching = tuple(
-                alarm_id
-                for alarm_id in self._alarms_by_meter.get(series.key.meter, ())
-                if _matches(self._residents[alarm_id].alarm, series)
-            )
+            matching = self._index.matching(series)
             for alarm_id in set(self._alarms_by_series.get(series_id, ())) - set(matching):
                 if alarm_id in self._residents:
                     self._residents[alarm_id].window.leave(series_id)
@@ -211,19 +207,6 @@ class Engine:
 
 def _selection(alarm: Alarm) -> Selection:
     return Selection(alarm.rule.meter_name, alarm.project_id, alarm.rule.query)
-
-
-def _matches(alarm: Alarm, series: Series) -> bool:
-    return series.key.project_id == alarm.project_id and all(
-        condition.matches(
-            resource_id=series.key.resource_id,
-            project_id=series.key.project_id,
-            user_id=series.user_id,
-            source=series.source,
-            metadata=series.metadata,
-        )
-        for condition in alarm.rule.query
-    )
 
 
 def _after(alarm: Alarm, transition: Transition) -> Alarm:

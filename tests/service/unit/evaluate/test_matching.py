@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The index finds exactly the alarms that asking every one of them would find."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thermostat.alarms.query import Condition, Operator
+from thermostat.evaluate.matching import AlarmIndex
+from thermostat.samples.model import SampleType, SeriesKey
+from thermostat.store import selecting
+from thermostat.store.base import Selection, Series
+
+FIELDS = ["resource_id", "metadata.user_metadata.g", "metadata.metering.g", "metadata.vcpus"]
+VALUES = st.sampled_from(["a", "b", "2", "2.0", "true", "True", "nan"])
+ACTUAL = st.one_of(VALUES, st.sampled_from([2, 2.0, 3, True, False, None]))
+
+queries = st.lists(
+    st.builds(Condition, st.sampled_from(FIELDS), st.sampled_from(Operator), VALUES), max_size=3
+)
+selections = st.lists(
+    st.builds(
+        Selection,
+        st.sampled_from(["cpu_util", "memory.util"]),
+        st.sampled_from(["p", "q"]),
+        queries,
+    ),
+    max_size=8,
+).map(lambda drawn: {str(number): wanted for number, wanted in enumerate(drawn)})
+series = st.builds(
+    lambda resource, group, vcpus: Series(
+        series_id=1,
+        key=SeriesKey("cpu_util", resource, "p"),
+        type=SampleType.GAUGE,
+        unit="%",
+        user_id=None,
+        source="openstack",
+        metadata={"user_metadata": {"g": group}, "vcpus": vcpus},
+    ),
+    VALUES,
+    ACTUAL,
+    ACTUAL,
+)
+
+
+def asked_one_by_one(selections, one):
+    return {alarm_id for alarm_id, wanted in selections.items() if selecting.matches(one, wanted)}
+
+
+@given(selections=selections, one=series, data=st.data())
+def test_index_agrees_with_asking_everyone(selections, one, data):
+    index = AlarmIndex()
+    for alarm_id, wanted in selections.items():
+        index.add(alarm_id, wanted)
+    assert set(index.matching(one)) == asked_one_by_one(selections, one)
+    kept = {}
+    for alarm_id, wanted in selections.items():
+        if data.draw(st.booleans()):
+            index.remove(alarm_id, wanted)
+        else:
+            kept[alarm_id] = wanted
+    assert set(index.matching(one)) == asked_one_by_one(kept, one)
