@@ -123,8 +123,12 @@ class SampleStore(Protocol):
         """
         ...
 
-    def append(self, batch: Batch) -> None:
-        """Store the batch; on return it is on disk. Raises StoreFull or StoreUnavailable."""
+    def append(self, batch: Batch) -> Batch:
+        """Store the batch; on return it is on disk. Raises StoreFull or StoreUnavailable.
+
+        A series has one sample an instant: one that was stored before (a sender's retry after a
+        lost acknowledgement) is left out. Gives the samples that are newly stored.
+        """
         ...
 
     def series(self, selection: Selection) -> Sequence[Series]:

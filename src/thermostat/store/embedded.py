@@ -10,7 +10,6 @@ import logging
 import os
 import shutil
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from thermostat.store.base import (
     StoreFull,
     StoreUnavailable,
 )
+from thermostat.store.clock import wall_clock_us
 from thermostat.store.committer import Committer
 from thermostat.store.database import Database
 from thermostat.store.housekeeping import Housekeeping
@@ -82,13 +82,7 @@ OPTS = [
 
 DATABASE_FILE = "samples.duckdb"
 REGISTRY_FILE = "series.sqlite"
-US_PER_S = 1_000_000
 _MB = 1_000_000
-
-
-def wall_clock_us() -> int:
-    """Give the time in microseconds since the epoch, UTC."""
-    return time.time_ns() // 1000
 
 
 class EmbeddedStore:

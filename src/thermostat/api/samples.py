@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`POST /v2/samples`: samples in Ceilometer's two JSON forms, or in our columnar one."""
+
+import falcon
+import msgspec
+
+from thermostat.api import policies
+from thermostat.api.body import read_body
+from thermostat.api.context import authorize
+from thermostat.api.services import Services
+from thermostat.ingest import JSON_TYPE, UnknownMediaType
+from thermostat.samples.wire import InvalidSamples
+
+
+class Samples:
+    """The samples of every project: written here, read as statistics."""
+
+    def __init__(self, services: Services) -> None:
+        self._ingest = services.ingest
+        self._enforcer = services.enforcer
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Store all samples of the body, or none: 201 says that they are on disk."""
+        authorize(self._enforcer, req, policies.CREATE_SAMPLES)
+        media_type = (req.content_type or JSON_TYPE).partition(";")[0].strip().lower()
+        body = read_body(req, most=self._ingest.max_body_bytes)
+        try:
+            accepted = self._ingest.receive(body, media_type)
+        except UnknownMediaType as error:
+            raise falcon.HTTPUnsupportedMediaType(description=f"Content-Type: {error}") from error
+        except InvalidSamples as error:
+            raise falcon.HTTPBadRequest(description=str(error)) from error
+        resp.status = falcon.HTTP_201
+        resp.content_type = falcon.MEDIA_JSON
+        resp.data = msgspec.json.encode({"accepted": accepted})
