@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The WSGI application: the resources, their errors, and the token check in front."""
+
+from typing import TYPE_CHECKING, Any
+
+import falcon
+from oslo_config.cfg import ConfigOpts
+from oslo_middleware.http_proxy_to_wsgi import HTTPProxyToWSGI
+
+from thermostat.api import errors
+from thermostat.api.auth import protect
+from thermostat.api.context import ContextMiddleware
+from thermostat.api.samples import Samples
+from thermostat.api.services import Services
+from thermostat.api.statistics import Statistics
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+__all__ = ["Services", "create_api", "create_app"]
+
+
+def create_app(services: Services, conf: ConfigOpts) -> "WSGIApplication":
+    """Give the whole application, with authentication as `[keystone_authtoken]` says."""
+    application: WSGIApplication = HTTPProxyToWSGI(protect(create_api(services), conf), conf)
+    return application
+
+
+def create_api(services: Services) -> falcon.App[Any, Any]:
+    """Give the application without the token check.
+
+    It believes the identity headers that keystonemiddleware sets, so it must never be served bare.
+    """
+    app = falcon.App(middleware=[ContextMiddleware()])
+    app.req_options.strip_url_path_trailing_slash = True
+    errors.install(app)
+    app.add_route("/v2/samples", Samples(services))
+    app.add_route("/v2/meters/{meter}/statistics", Statistics(services))
+    return app

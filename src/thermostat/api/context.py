@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who asks: the request's context, made from what keystonemiddleware verified."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import falcon
+from oslo_context.context import RequestContext
+from oslo_policy.policy import Enforcer
+
+REQUEST_ID_FORM = re.compile(r"req-[0-9a-zA-Z-]{1,60}")
+
+
+class ContextMiddleware:
+    """Gives each request a context and each answer its request id."""
+
+    def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
+        """Make the context; it is also the one that log lines of this thread carry."""
+        global_id = req.get_header("X-OpenStack-Request-ID") or ""
+        req.context.caller = RequestContext.from_environ(
+            req.env,
+            request_id=None,
+            global_request_id=global_id if REQUEST_ID_FORM.fullmatch(global_id) else None,
+        )
+
+    def process_response(
+        self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool
+    ) -> None:
+        """Tell the request id, which the server's log lines carry too."""
+        resp.set_header("X-OpenStack-Request-ID", caller(req).request_id)
+
+
+def caller(req: falcon.Request) -> RequestContext:
+    """Give the context of the request: user, project, roles, request id."""
+    context: RequestContext = req.context.caller
+    return context
+
+
+def authorize(
+    enforcer: Enforcer, req: falcon.Request, rule: str, target: Mapping[str, Any] | None = None
+) -> None:
+    """Raise PolicyNotAuthorized (a 403) unless the caller may do this.
+
+    Without a target the caller's own project and user are meant.
+    """
+    context = caller(req)
+    own = {"project_id": context.project_id, "user_id": context.user_id}
+    enforcer.authorize(rule, dict(target or own), context, do_raise=True)
+
+
+def is_allowed(
+    enforcer: Enforcer, req: falcon.Request, rule: str, target: Mapping[str, Any]
+) -> bool:
+    """Tell whether the caller may do this to the target."""
+    return bool(enforcer.authorize(rule, dict(target), caller(req), do_raise=False))

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Query parameters in Aodh's and Ceilometer's form: `q.field=…&q.op=…&q.value=…`, repeated."""
+
+from dataclasses import dataclass
+
+import falcon
+
+from thermostat.alarms.query import Operator
+from thermostat.api.errors import bad_field
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One `field op value` of a request's query."""
+
+    field: str
+    op: Operator
+    value: str
+
+
+def query_terms(req: falcon.Request) -> list[Term]:
+    """Give the request's query terms; `q.op` may be left out of all of them and means `eq`."""
+    fields = _all(req, "q.field")
+    values = _all(req, "q.value")
+    operators = _all(req, "q.op") or ["eq"] * len(fields)
+    if not len(fields) == len(values) == len(operators):
+        raise bad_field("q", "q.field, q.op and q.value must be given equally often")
+    return [
+        Term(field, _operator(op), value)
+        for field, op, value in zip(fields, operators, values, strict=True)
+    ]
+
+
+def _all(req: falcon.Request, name: str) -> list[str]:
+    value = req.params.get(name, [])
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _operator(text: str) -> Operator:
+    try:
+        return Operator(text or "eq")
+    except ValueError:
+        known = ", ".join(Operator)
+        raise bad_field("q.op", f"{text!r} is not one of {known}") from None
+
+
+def positive_int(req: falcon.Request, name: str, *, most: int) -> int | None:
+    """Give a whole number from 1 to `most` from the query string, or None if it is not given."""
+    text = req.params.get(name)
+    if text is None:
+        return None
+    if isinstance(text, str) and text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= most:
+        return int(text)
+    raise bad_field(name, f"must be a whole number from 1 to {most}")

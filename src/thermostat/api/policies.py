@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may do what: the default rules, under Aodh's names where Aodh has one."""
+
+from collections.abc import Sequence
+
+from oslo_config.cfg import ConfigOpts
+from oslo_policy.policy import DocumentedRuleDefault, Enforcer, RuleDefault
+
+READER = "role:admin or (role:reader and project_id:%(project_id)s)"
+MEMBER = "role:admin or (role:member and project_id:%(project_id)s)"
+ADMIN = "role:admin"
+PUBLISHER = "role:admin or role:service"
+
+GET_ALARM = "telemetry:get_alarm"
+GET_ALARMS = "telemetry:get_alarms"
+GET_ALL_ALARMS = "telemetry:get_alarms:all_projects"
+CREATE_ALARM = "telemetry:create_alarm"
+CHANGE_ALARM = "telemetry:change_alarm"
+DELETE_ALARM = "telemetry:delete_alarm"
+GET_ALARM_STATE = "telemetry:get_alarm_state"
+CHANGE_ALARM_STATE = "telemetry:change_alarm_state"
+ALARM_HISTORY = "telemetry:alarm_history"
+USE_ADMIN_ACTIONS = "telemetry:use_admin_actions"
+CREATE_SAMPLES = "telemetry:create_samples"
+GET_STATISTICS = "telemetry:get_statistics"
+GET_ALL_STATISTICS = "telemetry:get_statistics:all_projects"
+
+
+def _rule(name: str, check: str, description: str, *operations: str) -> DocumentedRuleDefault:
+    return DocumentedRuleDefault(
+        name=name,
+        check_str=check,
+        description=description,
+        operations=[
+            {"method": method, "path": path}
+            for method, path in (operation.split(" ") for operation in operations)
+        ],
+        scope_types=["project"],
+    )
+
+
+_RULES = (
+    _rule(GET_ALARM, READER, "Read an alarm.", "GET /v2/alarms/{alarm_id}"),
+    _rule(GET_ALARMS, READER, "List a project's alarms.", "GET /v2/alarms"),
+    _rule(GET_ALL_ALARMS, ADMIN, "List the alarms of every project.", "GET /v2/alarms"),
+    _rule(CREATE_ALARM, MEMBER, "Create an alarm.", "POST /v2/alarms"),
+    _rule(CHANGE_ALARM, MEMBER, "Replace an alarm's definition.", "PUT /v2/alarms/{alarm_id}"),
+    _rule(DELETE_ALARM, MEMBER, "Delete an alarm.", "DELETE /v2/alarms/{alarm_id}"),
+    _rule(GET_ALARM_STATE, READER, "Read an alarm's state.", "GET /v2/alarms/{alarm_id}/state"),
+    _rule(CHANGE_ALARM_STATE, MEMBER, "Set an alarm's state.", "PUT /v2/alarms/{alarm_id}/state"),
+    _rule(ALARM_HISTORY, READER, "Read an alarm's history.", "GET /v2/alarms/{alarm_id}/history"),
+    _rule(
+        USE_ADMIN_ACTIONS,
+        ADMIN,
+        "Give an alarm actions with the schemes log: and test:, which write to the server's log.",
+        "POST /v2/alarms",
+        "PUT /v2/alarms/{alarm_id}",
+    ),
+    _rule(CREATE_SAMPLES, PUBLISHER, "Send samples, of any project.", "POST /v2/samples"),
+    _rule(
+        GET_STATISTICS,
+        READER,
+        "Read statistics of a project's samples.",
+        "GET /v2/meters/{meter}/statistics",
+    ),
+    _rule(
+        GET_ALL_STATISTICS,
+        ADMIN,
+        "Read statistics of another project's samples, or of all projects'.",
+        "GET /v2/meters/{meter}/statistics",
+    ),
+)
+
+
+def list_rules() -> Sequence[RuleDefault]:
+    """Give every rule with its default, for oslo.policy's generators."""
+    return _RULES
+
+
+def load_enforcer(conf: ConfigOpts) -> Enforcer:
+    """Give an enforcer with the default rules and, if any, the operator's policy file."""
+    enforcer = Enforcer(conf)
+    enforcer.register_defaults(list_rules())
+    return enforcer

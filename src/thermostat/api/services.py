@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the API's resources work with; the server puts it together."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from oslo_policy.policy import Enforcer
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from thermostat.store.base import SampleStore
+
+if TYPE_CHECKING:  # what is only held here need not be loaded here
+    from thermostat.db.alarms import AlarmRepository
+    from thermostat.db.outbox import Outbox
+    from thermostat.ingest import Ingest
+    from thermostat.trusts import Trusts
+
+Check = Callable[[], str | None]
+"""A health check: gives the reason why something does not work, or None; it may also raise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything behind the API."""
+
+    store: SampleStore
+    ingest: "Ingest"
+    alarms: "AlarmRepository"
+    outbox: "Outbox"
+    enforcer: Enforcer
+    trusts: "Trusts"
+    schemes: frozenset[str]
+    """The URL schemes of actions that a transport is installed for."""
+    alarm_changed: Callable[[str], None]
+    """Called with the alarm's id after each committed change of a definition or state."""
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    """What `/healthcheck` asks, by the name of the part."""
+    registry: CollectorRegistry = REGISTRY
+    """What `/metrics` shows."""
+    clock: Callable[[], float] = time.time
+    """Seconds since the epoch."""
+
+    def now_us(self) -> int:
+        """Give the time in microseconds since the epoch, UTC."""
+        return int(self.clock() * 1_000_000)
