@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The alarms: definitions, states and history. Each method is one transaction."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Engine, Select, delete, func, insert, select, update
+
+from thermostat.alarms.model import Alarm, State, Transition
+from thermostat.db import outbox
+from thermostat.db.engine import writer
+from thermostat.db.history import EVALUATOR, Author, Change, Event, note
+from thermostat.db.mapping import describe, from_row, to_row
+from thermostat.db.paging import Page, UnknownMarker, after, order
+from thermostat.db.tables import ALARM, HISTORY, RETIRED_TRUST
+
+MANUALLY_SET = "Manually set via API"
+_EVENT_FIELDS = [HISTORY.c[field] for field in Event.__struct_fields__]
+_UNTOLD_CHANGES = frozenset({"timestamp", "state_timestamp", "evaluate_timestamp"})
+
+
+class AlarmNotFound(LookupError):  # noqa: N818 - it reads as a state
+    """There is no such alarm, or not for this caller."""
+
+
+class AlarmRepository:
+    """The alarms of all projects. Every method may be called from any thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._reads = engine
+        self._writes = writer(engine)
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def find(self, alarm_id: str) -> Alarm | None:
+        """Give an alarm of any project, or None."""
+        with self._reads.begin() as connection:
+            return _find(connection, select(ALARM).where(ALARM.c.alarm_id == alarm_id))
+
+    def enabled(self) -> Sequence[Alarm]:
+        """Give every enabled alarm."""
+        with self._reads.begin() as connection:
+            return [from_row(row) for row in connection.execute(select(ALARM).where(_ENABLED))]
+
+    def list(self, where: Mapping[str, Any], page: Page) -> Sequence[Alarm]:
+        """Give the alarms whose columns have these values, in order. Raises UnknownMarker."""
+        query = select(ALARM).where(*(ALARM.c[name] == value for name, value in where.items()))
+        with self._reads.begin() as connection:
+            rows = connection.execute(_paged(connection, query, "alarm_id", page))
+            return [from_row(row) for row in rows]
+
+    def history(self, alarm_id: str, where: Mapping[str, Any], page: Page) -> Sequence[Event]:
+        """Give what happened to an alarm, in order. Raises UnknownMarker."""
+        query = select(*_EVENT_FIELDS).where(
+            HISTORY.c.alarm_id == alarm_id,
+            *(HISTORY.c[name] == value for name, value in where.items()),
+        )
+        with self._reads.begin() as connection:
+            rows = connection.execute(_paged(connection, query, "event_id", page))
+            return [Event(**row._mapping) for row in rows]
+
+    def count_by_state(self) -> Mapping[State, int]:
+        """Give how many alarms are in each state, over all projects."""
+        query = select(ALARM.c.state, func.count()).group_by(ALARM.c.state)
+        with self._reads.begin() as connection:
+            counted = {State(state): count for state, count in connection.execute(query)}
+        return {state: counted.get(state, 0) for state in State}
+
+    # -- users' changes -------------------------------------------------------------------------
+
+    def create(self, alarm: Alarm, author: Author) -> None:
+        """Add an alarm."""
+        with self._writes.begin() as connection:
+            connection.execute(insert(ALARM).values(to_row(alarm)))
+            detail, now_us = describe(alarm), alarm.timestamp_us
+            note(connection, alarm, Change.CREATION, detail, author=author, timestamp_us=now_us)
+
+    def replace(
+        self, alarm_id: str, change: Callable[[Alarm], Alarm], author: Author, now_us: int
+    ) -> Alarm:
+        """Put `change(current)` in an alarm's place and give it. Raises AlarmNotFound.
+
+        Its revision grows, and a trust that it no longer has is retired. A change that changes
+        nothing writes nothing.
+        """
+        with self._writes.begin() as connection:
+            current = _locked(connection, alarm_id)
+            wanted = change(current)
+            if wanted == current:
+                return current
+            alarm = msgspec.structs.replace(
+                wanted, timestamp_us=now_us, revision=current.revision + 1
+            )
+            _write(connection, alarm)
+            if current.trust_id not in (None, alarm.trust_id):
+                _retire(connection, current, now_us)
+            before, now = describe(current), describe(alarm)
+            changed = {
+                field: value
+                for field, value in now.items()
+                if value != before[field] and field not in _UNTOLD_CHANGES
+            }
+            if changed:
+                note(
+                    connection,
+                    alarm,
+                    Change.RULE_CHANGE,
+                    changed,
+                    author=author,
+                    timestamp_us=now_us,
+                )
+            return alarm
+
+    def set_state(self, alarm_id: str, state: State, author: Author, now_us: int) -> Alarm:
+        """Put an alarm into a state by hand, which fires no action. Raises AlarmNotFound."""
+        with self._writes.begin() as connection:
+            alarm = _after(_locked(connection, alarm_id), state, MANUALLY_SET, now_us)
+            _write(connection, alarm)
+            detail = {"state": state, "transition_reason": MANUALLY_SET}
+            note(
+                connection,
+                alarm,
+                Change.STATE_TRANSITION,
+                detail,
+                author=author,
+                timestamp_us=now_us,
+            )
+            return alarm
+
+    def delete(self, alarm_id: str, author: Author, now_us: int) -> None:
+        """Delete an alarm and retire its trust. Raises AlarmNotFound.
+
+        Notifications that were decided before are still delivered.
+        """
+        with self._writes.begin() as connection:
+            alarm = _locked(connection, alarm_id)
+            connection.execute(delete(ALARM).where(ALARM.c.alarm_id == alarm_id))
+            if alarm.trust_id is not None:
+                _retire(connection, alarm, now_us)
+            detail = describe(alarm)
+            note(connection, alarm, Change.DELETION, detail, author=author, timestamp_us=now_us)
+
+    # -- the evaluator's ------------------------------------------------------------------------
+
+    def record(self, transition: Transition) -> bool:
+        """Write a transition with its history and its notifications.
+
+        Gives False and writes nothing if the alarm was edited, disabled or deleted since the
+        revision that was judged. A change of state makes the revision grow by one; a repetition
+        writes notifications only.
+        """
+        with self._writes.begin() as connection:
+            alarm = _find(connection, _locking(transition.alarm_id))
+            if alarm is None or not alarm.enabled or alarm.revision != transition.revision:
+                return False
+            if transition.is_change:
+                now_us = transition.timestamp_us
+                changed = _after(alarm, transition.state, transition.reason, now_us)
+                _write(connection, msgspec.structs.replace(changed, evaluate_timestamp_us=now_us))
+                detail = {
+                    "state": transition.state,
+                    "transition_reason": transition.reason,
+                    "reason_data": transition.reason_data,
+                }
+                note(
+                    connection,
+                    alarm,
+                    Change.STATE_TRANSITION,
+                    detail,
+                    author=EVALUATOR,
+                    timestamp_us=now_us,
+                )
+            outbox.queue(connection, alarm, transition)
+            return True
+
+    def purge_history(self, before_us: int) -> int:
+        """Delete history older than this; give how many rows that were."""
+        with self._writes.begin() as connection:
+            old = delete(HISTORY).where(HISTORY.c.timestamp_us < before_us)
+            return connection.execute(old).rowcount
+
+
+_ENABLED = ALARM.c.enabled.is_(True)
+
+
+def _locking(alarm_id: str) -> Select[Any]:
+    """Give the query for an alarm whose row stays locked until the transaction ends.
+
+    SQLite, which knows no row locks, leaves the clause out: there the whole database is locked.
+    """
+    return select(ALARM).where(ALARM.c.alarm_id == alarm_id).with_for_update()
+
+
+def _find(connection: Connection, query: Select[Any]) -> Alarm | None:
+    row = connection.execute(query).one_or_none()
+    return None if row is None else from_row(row)
+
+
+def _locked(connection: Connection, alarm_id: str) -> Alarm:
+    alarm = _find(connection, _locking(alarm_id))
+    if alarm is None:
+        raise AlarmNotFound(alarm_id)
+    return alarm
+
+
+def _after(alarm: Alarm, state: State, reason: str, now_us: int) -> Alarm:
+    return msgspec.structs.replace(
+        alarm,
+        state=state,
+        state_reason=reason,
+        state_timestamp_us=now_us,
+        revision=alarm.revision + 1,
+    )
+
+
+def _write(connection: Connection, alarm: Alarm) -> None:
+    connection.execute(
+        update(ALARM).where(ALARM.c.alarm_id == alarm.alarm_id).values(to_row(alarm))
+    )
+
+
+def _retire(connection: Connection, alarm: Alarm, now_us: int) -> None:
+    connection.execute(insert(RETIRED_TRUST).values(trust_id=alarm.trust_id, retired_us=now_us))
+
+
+def _paged(connection: Connection, query: Select[Any], id_column: str, page: Page) -> Select[Any]:
+    table = ALARM if id_column == "alarm_id" else HISTORY
+    columns = [table.c[key.column] for key in page.sort]
+    if page.marker is not None:
+        marked = query.with_only_columns(*columns).where(table.c[id_column] == page.marker)
+        values = connection.execute(marked).one_or_none()
+        if values is None:
+            raise UnknownMarker(page.marker)
+        query = query.where(after(columns, page.sort, values))
+    return query.order_by(*order(columns, page.sort)).limit(page.limit)

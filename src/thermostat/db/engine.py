@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections to the alarm database."""
+
+from typing import Any
+
+from oslo_config import cfg
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+
+GROUP = "database"
+OPTS = [
+    cfg.StrOpt(
+        "connection",
+        default="sqlite:////var/lib/thermostat/alarms.sqlite",
+        secret=True,
+        help="Where alarms, their history and pending notifications are kept, as an SQLAlchemy URL."
+        " SQLite serves one server; PostgreSQL and MySQL work too.",
+    ),
+    cfg.IntOpt(
+        "history_days",
+        default=90,
+        min=1,
+        help="Days that alarm history is kept for.",
+    ),
+    cfg.IntOpt(
+        "notification_days",
+        default=7,
+        min=1,
+        help="Days that finished notifications, delivered or not, are kept for.",
+    ),
+]
+BUSY_TIMEOUT_MS = 30_000
+WRITES = "thermostat_writes"
+
+
+def open_engine(url: str) -> Engine:
+    """Give an engine for this URL. On SQLite, what has been committed is on disk."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(parsed, pool_pre_ping=True)
+    engine = create_engine(parsed)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def writer(engine: Engine) -> Engine:
+    """Give the same engine for transactions that write.
+
+    On SQLite they take the write lock when they begin: a lock taken later, over a snapshot that
+    another writer has made old, could only fail.
+    """
+    return engine.execution_options(**{WRITES: True})
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions begin in _begin_sqlite, not in the driver
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An alarm's history: creation, rule changes, state transitions, deletion."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, insert
+
+from thermostat.alarms.model import Alarm
+from thermostat.db.mapping import to_json
+from thermostat.db.tables import HISTORY
+
+
+class Change(StrEnum):
+    """What a history row tells of; the values are Aodh's."""
+
+    CREATION = "creation"
+    RULE_CHANGE = "rule change"
+    STATE_TRANSITION = "state transition"
+    DELETION = "deletion"
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who made a change; both are None where the evaluator did."""
+
+    user_id: str | None = None
+    project_id: str | None = None
+
+
+EVALUATOR = Author()
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of an alarm's history."""
+
+    event_id: str
+    alarm_id: str
+    type: str
+    detail: str
+    """JSON text: the definition, its changed fields, or the new state with its reason."""
+    user_id: str | None
+    project_id: str | None
+    on_behalf_of: str
+    """The project that the alarm belongs to."""
+    severity: str
+    timestamp_us: int
+
+
+def note(
+    connection: Connection,
+    alarm: Alarm,
+    change: Change,
+    detail: Mapping[str, Any],
+    *,
+    author: Author,
+    timestamp_us: int,
+) -> None:
+    """Write one history row."""
+    connection.execute(
+        insert(HISTORY).values(
+            event_id=str(uuid.uuid4()),
+            alarm_id=alarm.alarm_id,
+            type=change.value,
+            detail=to_json(detail),
+            user_id=author.user_id,
+            project_id=author.project_id,
+            on_behalf_of=alarm.project_id,
+            severity=alarm.severity.value,
+            timestamp_us=timestamp_us,
+        )
+    )

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The outbox: notifications from the transaction that decided them until they are settled."""
+
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from oslo_context.context import generate_request_id
+from sqlalchemy import Connection, Engine, and_, delete, exists, func, insert, select, update
+
+from thermostat.alarms.model import Alarm, Transition
+from thermostat.db.engine import writer
+from thermostat.db.mapping import to_json
+from thermostat.db.tables import NOTIFICATION, RETIRED_TRUST
+
+
+class Status(StrEnum):
+    """What became of a notification."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
+class Notification(msgspec.Struct, frozen=True, kw_only=True):
+    """One action of one transition, to be delivered at least once."""
+
+    notification_id: str
+    """Stays the same over every attempt, so that a receiver can tell a repetition."""
+    alarm_id: str
+    action: str
+    """The URL to call; its query string may carry a signature."""
+    target: str
+    """The host and port that it goes to: attempts at one target are limited together."""
+    trust_id: str | None
+    request_id: str
+    body: str
+    attempts: int
+    """How many attempts have failed."""
+    created_us: int
+
+
+_FIELDS = [NOTIFICATION.c[field] for field in Notification.__struct_fields__]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one attempt came to."""
+
+    notification_id: str
+    status: Status
+    """PENDING: try again at `next_attempt_us`."""
+    error: str | None = None
+    next_attempt_us: int = 0
+
+
+def queue(connection: Connection, alarm: Alarm, transition: Transition) -> None:
+    """Write one pending notification per action of the transition's state."""
+    actions = alarm.actions(transition.state)
+    if not actions:
+        return
+    body = to_json(
+        {
+            "alarm_name": alarm.name,
+            "alarm_id": alarm.alarm_id,
+            "severity": alarm.severity,
+            "previous": transition.previous,
+            "current": transition.state,
+            "reason": transition.reason,
+            "reason_data": transition.reason_data,
+        }
+    )
+    rows = [
+        {
+            "notification_id": str(uuid.uuid4()),
+            "alarm_id": alarm.alarm_id,
+            "project_id": alarm.project_id,
+            "action": action,
+            "target": target_of(action),
+            "trust_id": alarm.trust_id if action.startswith("trust+") else None,
+            "request_id": generate_request_id(),
+            "body": body,
+            "status": Status.PENDING.value,
+            "attempts": 0,
+            "created_us": transition.timestamp_us,
+            "next_attempt_us": transition.timestamp_us,
+        }
+        for action in actions
+    ]
+    connection.execute(insert(NOTIFICATION), rows)
+
+
+def target_of(action: str) -> str:
+    """Give the host and port of an action's URL, or its scheme where it has no host."""
+    parts = urlsplit(action)
+    return (parts.netloc.rpartition("@")[2].lower() or parts.scheme)[:255]
+
+
+class Outbox:
+    """The notifications. Every method may be called from any thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._reads = engine
+        self._writes = writer(engine)
+
+    def due(
+        self,
+        now_us: int,
+        limit: int,
+        *,
+        without: Collection[str] = (),
+        without_targets: Collection[str] = (),
+    ) -> Sequence[Notification]:
+        """Give pending notifications whose time has come, the longest due first.
+
+        Leaves out these ids and these targets.
+        """
+        query = (
+            select(*_FIELDS)
+            .where(
+                NOTIFICATION.c.status == Status.PENDING.value,
+                NOTIFICATION.c.next_attempt_us <= now_us,
+                NOTIFICATION.c.notification_id.not_in(without),
+                NOTIFICATION.c.target.not_in(without_targets),
+            )
+            .order_by(NOTIFICATION.c.next_attempt_us)
+            .limit(limit)
+        )
+        with self._reads.begin() as connection:
+            return [Notification(**row._mapping) for row in connection.execute(query)]
+
+    def settle(self, outcomes: Sequence[Outcome], now_us: int) -> None:
+        """Write what these attempts came to, in one transaction."""
+        if not outcomes:
+            return
+        with self._writes.begin() as connection:
+            for outcome in outcomes:
+                values: dict[str, Any] = {
+                    "status": outcome.status.value,
+                    "attempts": NOTIFICATION.c.attempts + 1,
+                    "last_error": outcome.error,
+                }
+                if outcome.status is Status.PENDING:
+                    values["next_attempt_us"] = outcome.next_attempt_us
+                else:
+                    values["finished_us"] = now_us
+                connection.execute(
+                    update(NOTIFICATION)
+                    .where(NOTIFICATION.c.notification_id == outcome.notification_id)
+                    .values(values)
+                )
+
+    def counts(self) -> Mapping[Status, int]:
+        """Give how many notifications there are of each status."""
+        query = select(NOTIFICATION.c.status, func.count()).group_by(NOTIFICATION.c.status)
+        with self._reads.begin() as connection:
+            counted = {Status(status): count for status, count in connection.execute(query)}
+        return {status: counted.get(status, 0) for status in Status}
+
+    def purge(self, before_us: int) -> int:
+        """Delete what was settled before this time; give how many rows that were."""
+        with self._writes.begin() as connection:
+            return connection.execute(
+                delete(NOTIFICATION).where(
+                    NOTIFICATION.c.status != Status.PENDING.value,
+                    NOTIFICATION.c.finished_us < before_us,
+                )
+            ).rowcount
+
+    def unused_trusts(self, limit: int = 100) -> Sequence[str]:
+        """Give retired trusts that no pending notification needs."""
+        needed = exists().where(
+            and_(
+                NOTIFICATION.c.trust_id == RETIRED_TRUST.c.trust_id,
+                NOTIFICATION.c.status == Status.PENDING.value,
+            )
+        )
+        query = (
+            select(RETIRED_TRUST.c.trust_id)
+            .where(~needed)
+            .order_by(RETIRED_TRUST.c.retired_us)
+            .limit(limit)
+        )
+        with self._reads.begin() as connection:
+            return list(connection.scalars(query))
+
+    def forget_trust(self, trust_id: str) -> None:
+        """Note that a retired trust has been deleted."""
+        with self._writes.begin() as connection:
+            connection.execute(delete(RETIRED_TRUST).where(RETIRED_TRUST.c.trust_id == trust_id))

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables. Times are microseconds since the epoch, UTC; lists and rules are JSON text."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+# SQLite numbers rows by itself only in a column of type INTEGER.
+_COUNTER = BigInteger().with_variant(Integer, "sqlite")
+# 16 MiB in MySQL, whose TEXT ends at 64 KiB; elsewhere unbounded.
+_LONG_TEXT = Text(2**24 - 1)
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+ALARM = Table(
+    "alarm",
+    METADATA,
+    Column("alarm_id", String(36), primary_key=True),
+    Column("name", String(255), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("type", String(64), nullable=False),
+    Column("rule", _LONG_TEXT, nullable=False),
+    Column("ok_actions", _LONG_TEXT, nullable=False),
+    Column("alarm_actions", _LONG_TEXT, nullable=False),
+    Column("insufficient_data_actions", _LONG_TEXT, nullable=False),
+    Column("repeat_actions", Boolean, nullable=False),
+    Column("time_constraints", _LONG_TEXT, nullable=False),
+    Column("user_id", String(255), nullable=False),
+    Column("project_id", String(255), nullable=False),
+    Column("trust_id", String(64)),
+    Column("state", String(32), nullable=False),
+    Column("state_reason", Text, nullable=False),
+    Column("state_timestamp_us", BigInteger, nullable=False),
+    Column("timestamp_us", BigInteger, nullable=False),
+    Column("evaluate_timestamp_us", BigInteger),
+    Column("revision", Integer, nullable=False),
+    Index(None, "project_id", "timestamp_us"),
+    Index(None, "enabled"),
+)
+
+HISTORY = Table(
+    "alarm_history",
+    METADATA,
+    Column("position", _COUNTER, primary_key=True, autoincrement=True),
+    Column("event_id", String(36), nullable=False, unique=True),
+    Column("alarm_id", String(36), nullable=False),
+    Column("type", String(32), nullable=False),
+    Column("detail", _LONG_TEXT, nullable=False),
+    Column("user_id", String(255)),
+    Column("project_id", String(255)),
+    Column("on_behalf_of", String(255), nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("timestamp_us", BigInteger, nullable=False),
+    Index(None, "alarm_id", "position"),
+    Index(None, "timestamp_us"),
+)
+
+# A notification stands by itself: it is delivered even if its alarm is edited or deleted meanwhile.
+NOTIFICATION = Table(
+    "notification",
+    METADATA,
+    Column("notification_id", String(36), primary_key=True),
+    Column("alarm_id", String(36), nullable=False),
+    Column("project_id", String(255), nullable=False),
+    Column("action", _LONG_TEXT, nullable=False),
+    Column("target", String(255), nullable=False),
+    Column("trust_id", String(64)),
+    Column("request_id", String(64), nullable=False),
+    Column("body", _LONG_TEXT, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("last_error", Text),
+    Column("created_us", BigInteger, nullable=False),
+    Column("next_attempt_us", BigInteger, nullable=False),
+    Column("finished_us", BigInteger),
+    Index(None, "status", "next_attempt_us"),
+    Index(None, "alarm_id"),
+    Index(None, "trust_id"),
+)
+
+# Trusts that no alarm uses any more; they are deleted once no pending notification needs them.
+RETIRED_TRUST = Table(
+    "retired_trust",
+    METADATA,
+    Column("trust_id", String(64), primary_key=True),
+    Column("retired_us", BigInteger, nullable=False),
+)
