@@ -65,7 +65,8 @@ class Delivery:
         """Let the thread hand over what the receiver takes of the queue, for this long at most."""
         self._stop.set()
         self._wake.set()
-        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
 
     def _run(self) -> None:
         while True:

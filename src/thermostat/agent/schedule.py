@@ -38,7 +38,7 @@ class Schedule:
 
     def notice_clock(self, now_us: int) -> None:
         """Plan anew where the clock was set back by more than an interval."""
-        if self.due_us - now_us > self._interval_us:
+        if self.due_us - now_us > 2 * self._interval_us:
             self.due_us = self._after(now_us)
 
     def _after(self, now_us: int) -> int:

@@ -109,7 +109,7 @@ def parse_server(server: Mapping[str, Any]) -> Server:
 
 
 def user_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Give the `metering.*` keys without the prefix, dots as underscores, values of 256 characters."""
+    """Give the `metering.*` keys without it, dots as underscores, values cut at 256."""
     return {
         key.removeprefix(USER_METADATA_PREFIX).replace(".", "_"): str(value)[
             :MAX_USER_METADATA_LENGTH

@@ -20,7 +20,7 @@ class Pollster(Protocol):
         ...
 
     def poll(self, timestamp_us: int) -> Sequence[Sample]:
-        """Read every meter once; each sample bears this event time, and in monotonic_s its real one.
+        """Read every meter once; each sample bears this time, and monotonic_s its real one.
 
         Returns within the polling interval whatever the polled resources do, leaving out those that
         do not answer. Raises PollError where nothing could be read.

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+import time
+
+import pytest
+
+from thermostat.agent import delivery as delivery_module
+from thermostat.agent.delivery import Delivery
+from thermostat.agent.errors import BatchRefused, Unavailable
+from thermostat.agent.publishers.fake import FakePublisher
+from thermostat.agent.spool import Spool
+
+
+class Awkward(FakePublisher):
+    """Refuses the batches that say so."""
+
+    def publish(self, batch: bytes) -> None:
+        if batch.startswith(b"bad"):
+            raise BatchRefused("sample 0: volume: bad")
+        if batch.startswith(b"bug"):
+            raise RuntimeError("a fault of the driver's own")
+        super().publish(batch)
+
+
+@pytest.fixture
+def publisher():
+    return Awkward()
+
+
+@pytest.fixture
+def delivery(publisher, tmp_path):
+    delivery = Delivery("fake", publisher, Spool(tmp_path / "spool", 1_000_000))
+    yield delivery
+    publisher.failure = None
+    delivery.stop(5)
+
+
+def wait_until(condition, timeout_s=10.0):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.01)
+
+
+def test_batches_are_delivered_in_order_and_leave_the_spool(delivery, publisher):
+    delivery.start()
+    batches = [str(number).encode() for number in range(50)]
+    for batch in batches:
+        delivery.offer(batch)
+    wait_until(lambda: publisher.batches == batches)
+    wait_until(lambda: len(delivery.spool) == 0)
+    assert delivery.counters.delivered == 50
+
+
+def test_what_an_earlier_agent_left_is_delivered_first(tmp_path, publisher):
+    Spool(tmp_path, 1000).put(b"old")
+    delivery = Delivery("fake", publisher, Spool(tmp_path, 1000))
+    delivery.offer(b"new")
+    delivery.start()
+    wait_until(lambda: publisher.batches == [b"old", b"new"])
+    delivery.stop(5)
+
+
+def test_while_the_receiver_is_away_batches_queue_and_offering_does_not_wait(delivery, publisher):
+    publisher.failure = Unavailable("away")
+    delivery.start()
+    started = time.monotonic()
+    batches = [str(number).encode() for number in range(100)]
+    for batch in batches:
+        delivery.offer(batch)
+    assert time.monotonic() - started < 5
+    wait_until(lambda: delivery.counters.failed >= 2)
+    assert (len(delivery.spool), publisher.batches) == (100, [])
+    publisher.failure = None
+    back = time.monotonic()
+    wait_until(lambda: publisher.batches == batches)
+    assert time.monotonic() - back < 5, "catching up takes several batches a second"
+
+
+def test_a_refused_batch_does_not_block_the_others(delivery, publisher, tmp_path):
+    delivery.start()
+    for batch in (b"1", b"bad", b"2"):
+        delivery.offer(batch)
+    wait_until(lambda: publisher.batches == [b"1", b"2"])
+    assert delivery.counters.refused == 1
+    (kept,) = (tmp_path / "spool" / "refused").iterdir()
+    assert kept.read_bytes().endswith(b"bad")
+
+
+def test_retry_after_is_honoured(delivery, publisher):
+    publisher.failure = Unavailable("busy", retry_after_s=0.7)
+    delivery.start()
+    delivery.offer(b"1")
+    wait_until(lambda: delivery.counters.failed == 1)
+    publisher.failure = None
+    time.sleep(0.4)
+    assert publisher.batches == []
+    wait_until(lambda: publisher.batches == [b"1"])
+
+
+def test_pauses_grow_up_to_a_limit(delivery):
+    error = Unavailable("away")
+    pauses = [delivery._pause(error) for _ in range(20)]
+    assert 0.25 <= pauses[0] <= 0.5
+    assert all(2.5 <= pause <= 5 for pause in pauses[5:])
+    assert delivery._pause(Unavailable("busy", 86400)) == 300
+
+
+def test_a_fault_of_the_driver_does_not_end_the_thread(delivery, publisher, monkeypatch):
+    monkeypatch.setattr(delivery_module, "_LONGEST_PAUSE_S", 0.05)
+    delivery.start()
+    delivery.offer(b"bug")
+    wait_until(lambda: delivery.counters.failed >= 2)
+    delivery.spool.remove(delivery.spool.head().number)
+    delivery.offer(b"1")
+    wait_until(lambda: publisher.batches == [b"1"])
+
+
+def test_a_disk_that_takes_nothing(delivery, publisher, monkeypatch):
+    def full(_batch: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(delivery.spool, "put", full)
+    delivery.offer(b"1")
+    delivery.offer(b"2")
+    delivery.start()
+    wait_until(lambda: publisher.batches == [b"1", b"2"])
+    assert delivery.counters.unspooled == 2
+
+
+def test_stopping_leaves_what_cannot_be_delivered_on_disk(tmp_path, publisher):
+    publisher.failure = Unavailable("away")
+    delivery = Delivery("fake", publisher, Spool(tmp_path, 1000))
+    delivery.start()
+    delivery.offer(b"1")
+    started = time.monotonic()
+    delivery.stop(5)
+    assert time.monotonic() - started < 2
+    assert Spool(tmp_path, 1000).head().batch == b"1"
