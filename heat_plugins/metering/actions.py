@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The actions of an alarm: URLs, or the names of resources that have one.
+
+An action names a resource by its name in the template, or by its reference (`Ref`,
+`get_resource`). The resource's URL is its attribute `AlarmUrl` or `alarm_url`.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from heat.engine import function
+
+URL_ATTRIBUTES = ("AlarmUrl", "alarm_url")
+"""What scaling policies call their pre-signed URL: the AWS one, then OS::Heat::ScalingPolicy."""
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+def written(raw: Any) -> Iterator[str]:
+    """Give the actions that the template states before any resource exists.
+
+    `raw` is the property with its functions unresolved. Actions made from a resource's attributes
+    or reference are left out: their values come later.
+    """
+    if isinstance(raw, function.Function | function.Macro):
+        raw = None if depends_on_resources(raw) else function.resolve(raw)
+    for item in raw if isinstance(raw, list) else ():
+        if depends_on_resources(item):
+            continue
+        action = function.resolve(item)
+        if isinstance(action, str) and action:
+            yield action
+
+
+def depends_on_resources(raw: Any) -> bool:
+    """Tell whether a value's functions need a resource of the stack."""
+    return any(True for _ in function.dependencies(raw))
+
+
+def is_url(action: str) -> bool:
+    """Tell a URL from a name."""
+    return bool(_URL.match(action))
+
+
+def refusal(stack: Any, action: str) -> str | None:
+    """Say why this action cannot work; None: it can."""
+    if is_url(action):
+        return None
+    target = find_resource(stack, action)
+    if target is None:
+        return f'"{action}" is neither a URL nor the name of a resource in this stack'
+    if _url_attribute(target) is None:
+        attributes = " nor ".join(URL_ATTRIBUTES)
+        return f'resource "{action}" ({target.type()}) has neither attribute {attributes}'
+    return None
+
+
+def url(stack: Any, action: str) -> str:
+    """Give the URL to call for an action; ValueError says why there is none."""
+    if is_url(action):
+        return action
+    reason = refusal(stack, action)
+    if reason:
+        raise ValueError(reason)
+    target = find_resource(stack, action)
+    found = target.FnGetAtt(_url_attribute(target))
+    if not found:
+        raise ValueError(f'resource "{action}" ({target.type()}) has no URL yet')
+    return str(found)
+
+
+def find_resource(stack: Any, action: str) -> Any | None:
+    """Give the resource of the stack that an action names, or None."""
+    if action in stack:
+        return stack[action]
+    return stack.resource_by_refid(action)
+
+
+def _url_attribute(target: Any) -> str | None:
+    return next((name for name in URL_ATTRIBUTES if name in target.attributes_schema), None)
