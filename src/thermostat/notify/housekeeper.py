@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The housekeeper: deletes trusts that nothing needs any more, and rows that are too old."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from oslo_config.cfg import ConfigOpts
+
+from thermostat.db.alarms import AlarmRepository
+from thermostat.db.engine import GROUP, OPTS
+from thermostat.db.outbox import Outbox
+from thermostat.trusts import TrustRefused, Trusts, TrustUnavailable
+
+LOG = logging.getLogger(__name__)
+TRUSTS_EVERY_S = 10.0
+PURGE_EVERY_S = 3600.0
+US_PER_DAY = 86_400_000_000
+
+
+class Housekeeper:
+    """A thread that tidies up behind alarms and notifications."""
+
+    def __init__(
+        self,
+        alarms: AlarmRepository,
+        outbox: Outbox,
+        trusts: Trusts,
+        conf: ConfigOpts,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        conf.register_opts(OPTS, group=GROUP)
+        self._alarms = alarms
+        self._outbox = outbox
+        self._trusts = trusts
+        self._history_us: int = conf[GROUP].history_days * US_PER_DAY
+        self._notification_us: int = conf[GROUP].notification_days * US_PER_DAY
+        self._clock = clock
+        self._due = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="housekeeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look for unused trusts now; call it when an alarm was edited or deleted."""
+        self._due.set()
+
+    def stop(self) -> None:
+        """End after what is under way."""
+        self._stop.set()
+        self._due.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def delete_unused_trusts(self) -> None:
+        """Delete retired trusts that no pending notification needs.
+
+        While Keystone is away they stay on the list; what it refuses to delete is given up.
+        """
+        for trust_id in self._outbox.unused_trusts():
+            try:
+                self._trusts.delete(trust_id)
+            except TrustUnavailable as error:
+                LOG.warning("A trust cannot be deleted now: %s", error)
+                return
+            except TrustRefused as error:
+                LOG.warning("A trust that no alarm needs could not be deleted: %s", error)
+            self._outbox.forget_trust(trust_id)
+
+    def purge(self) -> None:
+        """Delete history and settled notifications that are older than the configuration says."""
+        now_us = int(self._clock() * 1_000_000)
+        events = self._alarms.purge_history(now_us - self._history_us)
+        notifications = self._outbox.purge(now_us - self._notification_us)
+        if events or notifications:
+            LOG.info("Purged %d history rows, %d notifications", events, notifications)
+
+    def _run(self) -> None:
+        purged = -PURGE_EVERY_S
+        while not self._stop.is_set():
+            try:
+                self.delete_unused_trusts()
+                if time.monotonic() - purged >= PURGE_EVERY_S:
+                    self.purge()
+                    purged = time.monotonic()
+            except Exception:  # the loop must go on: the database may be back soon
+                LOG.exception("Housekeeping failed; trying again")
+            self._due.wait(TRUSTS_EVERY_S)
+            self._due.clear()

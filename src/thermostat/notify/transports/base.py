@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a transport does: one attempt at one notification."""
+
+from typing import Protocol
+
+from oslo_config.cfg import ConfigOpts
+
+from thermostat.db.outbox import Notification
+
+
+class DeliveryFailed(Exception):  # noqa: N818 - it names what happened to the attempt
+    """An attempt failed; the message has no secrets, query strings are among them."""
+
+    def __init__(self, reason: str, *, retry_after_s: float = 0.0, final: bool = False) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+        """The target asked for at least this many seconds of peace."""
+        self.final = final
+        """Another attempt could not succeed."""
+
+
+class Transport(Protocol):
+    """Delivers notifications of some URL schemes. `send` is called from many threads at once."""
+
+    def __init__(self, conf: ConfigOpts) -> None: ...
+
+    def send(self, notification: Notification, now_us: int) -> None:
+        """Deliver it, or raise DeliveryFailed. Returns within the connect and read timeouts."""
+        ...
