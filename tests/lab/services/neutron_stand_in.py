@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A stand-in for Neutron: answers that there are no networks, ports or security groups.
+
+usage: neutron_stand_in.py HOST:PORT
+
+Real Neutron needs a network back end that this lab cannot have (OVN or bridges, namespaces,
+RabbitMQ). Nova asks for a server's ports and security groups even when the server was created
+without networks; empty lists are all that it needs. Whatever else is asked is refused with 404.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable
+
+import waitress
+
+EMPTY = frozenset(
+    ("extensions", "floatingips", "networks", "ports", "quotas", "security-groups", "subnets")
+)
+VERSIONS = {"versions": [{"id": "v2.0", "status": "CURRENT", "links": []}], "resources": []}
+
+
+def application(
+    environ: dict[str, str], start_response: Callable[[str, list[tuple[str, str]]], object]
+) -> Iterable[bytes]:
+    """Neutron v2's empty lists, as WSGI."""
+    path = environ["PATH_INFO"].rstrip("/")
+    kind = path.rpartition("/")[2]
+    status, body = "200 OK", {}
+    if path in ("", "/v2.0"):
+        body = VERSIONS
+    elif environ["REQUEST_METHOD"] == "GET" and kind in EMPTY:
+        body = {kind.replace("-", "_"): []}
+    else:
+        status = "404 Not Found"
+        body = {"NeutronError": {"type": "NotFound", "message": path, "detail": "lab stand-in"}}
+    data = json.dumps(body).encode()
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(data)))]
+    start_response(status, headers)
+    return [data]
+
+
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+waitress.serve(application, listen=sys.argv[1], threads=2, ident=None)
