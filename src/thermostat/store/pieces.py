@@ -59,6 +59,7 @@ class Pieces:
         self._by_hour: dict[int, tuple[Piece, ...]] = {}
         self._rows: dict[Piece, int] = {}
         self._open: dict[int, tuple[Piece, int]] = {}
+        self._frozen: set[Piece] = set()
 
     def load(self, database: Database) -> None:
         """List the pieces in the file, all frozen or sealed; drop what an unfinished seal left."""
@@ -78,6 +79,7 @@ class Pieces:
             for piece in sorted(rows):
                 by_hour[piece.hour] = (*by_hour.get(piece.hour, ()), piece)
             self._by_hour, self._rows, self._open = by_hour, rows, {}
+            self._frozen = {piece for piece in rows if not piece.sealed}
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -130,8 +132,9 @@ class Pieces:
         """Note rows that were committed to the open piece of an hour."""
         self._rows[piece] = self.rows(piece) + rows
         if piece not in self.of(piece.hour):
-            self._by_hour[piece.hour] = (*self.of(piece.hour), piece)
+            self._freeze(piece.hour)
             self._open[piece.hour] = (piece, now_us)
+            self._by_hour[piece.hour] = (*self.of(piece.hour), piece)
 
     def open_since(self, hour: int) -> int | None:
         """Give when the open piece of an hour was made; None if there is none."""
@@ -141,12 +144,11 @@ class Pieces:
     def freeze(self, hour: int) -> None:
         """Let no more rows into the open piece of an hour."""
         with self.writing:
-            self._open.pop(hour, None)
+            self._freeze(hour)
 
     def frozen(self, hour: int) -> list[Piece]:
         """Give the pieces of an hour that wait to be sealed."""
-        is_open, _ = self._open.get(hour, (None, 0))
-        return [piece for piece in self.of(hour) if not piece.sealed and piece != is_open]
+        return [piece for piece in self.of(hour) if piece in self._frozen]
 
     def replace(self, old: Sequence[Piece], new: Piece) -> None:
         """Put a sealed piece in the place of those whose rows it took."""
@@ -154,12 +156,19 @@ class Pieces:
             rest = tuple(piece for piece in self.of(new.hour) if piece not in {*old, new})
             self._by_hour[new.hour] = (*rest, new)
             self._rows[new] = sum(self._rows.pop(piece, 0) for piece in old)
+            self._frozen.difference_update(old)
 
     def forget(self, hour: int) -> None:
         """Take an hour out of the list; the caller holds `writing` and drops its tables."""
         for piece in self._by_hour.pop(hour, ()):
             self._rows.pop(piece, None)
+            self._frozen.discard(piece)
         self._open.pop(hour, None)
+
+    def _freeze(self, hour: int) -> None:
+        if hour in self._open:
+            piece, _ = self._open.pop(hour)
+            self._frozen.add(piece)
 
 
 def _is_leftover(piece: Piece, among: dict[Piece, int]) -> bool:

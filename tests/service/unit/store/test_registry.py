@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The series registry: what is on disk when, and what a restart finds."""
+
+import sqlite3
+import threading
+
+import pytest
+
+from thermostat.samples.model import Sample, SampleType
+from thermostat.store.base import Selection, StoreFull, StoreUnavailable
+from thermostat.store.registry import Registry
+
+
+def sample(resource_id: str = "vm-1", **fields) -> Sample:
+    return Sample(
+        **{
+            "name": "cpu_util",
+            "type": SampleType.GAUGE,
+            "unit": "%",
+            "volume": 1.0,
+            "resource_id": resource_id,
+            "project_id": "p",
+            "timestamp_us": 0,
+            **fields,
+        }
+    )
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "series.sqlite"
+
+
+@pytest.fixture
+def registry(path):
+    opened = Registry(path)
+    yield opened
+    opened.close()
+
+
+def committed(path) -> list[tuple]:
+    """Give what another connection sees."""
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute("select series_id, resource_id from series").fetchall()
+    finally:
+        connection.close()
+
+
+def test_every_commit_is_synced(registry):
+    assert registry.settings() == {"journal_mode": "wal", "synchronous": 2}  # 2 is FULL
+
+
+def test_a_new_series_is_committed_before_its_id_is_given(registry, path):
+    ids = registry.intern([sample("a"), sample("b")]).tolist()
+    assert committed(path) == list(zip(ids, ["a", "b"], strict=True))
+
+
+def test_a_restart_finds_everything(registry, path):
+    metadata = {"user_metadata": {"server_group": "wéb"}, "n": 1.5, "none": None}
+    samples = [
+        sample("a", metadata=metadata, user_id="u", source="ceilometer"),
+        sample("b", project_id=None, type=SampleType.CUMULATIVE, unit="ns", name="cpu"),
+    ]
+    ids = registry.intern(samples).tolist()
+    before = [registry.get(series_id) for series_id in ids]
+    registry.close()
+    again = Registry(path)
+    assert [again.get(series_id) for series_id in ids] == before
+    assert again.intern(samples).tolist() == ids
+    assert [one.series_id for one in again.select(Selection("cpu", None))] == ids[1:]
+    again.close()
+
+
+def test_known_series_write_nothing(registry):
+    registry.intern([sample()])
+    before = registry._connection.total_changes
+    registry.intern([sample(timestamp_us=5, volume=7.0)])
+    assert registry._connection.total_changes == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"metadata": {"a": 1}}, {"unit": "percent"}, {"user_id": "u"}, {"source": "other"}],
+)
+def test_a_change_survives_a_restart(registry, path, change):
+    [series_id] = registry.intern([sample()]).tolist()
+    registry.intern([sample(**change)])
+    registry.close()
+    again = Registry(path)
+    [(field, value)] = change.items()
+    assert getattr(again.get(series_id), field) == value
+    assert len(again) == 1
+    again.close()
+
+
+def test_series_of_one_resource_share_their_metadata_after_a_restart(registry, path):
+    for name in ("cpu", "cpu_util"):
+        registry.intern([sample(name=name, metadata={"flavor": {"name": "m1"}})])
+    registry.close()
+    again = Registry(path)
+    assert again.get(1).metadata is again.get(2).metadata
+    again.close()
+
+
+def test_many_threads_agree_on_ids(registry):
+    samples = [sample(f"vm-{number}") for number in range(200)]
+    answers = []
+
+    def intern() -> None:
+        answers.append(registry.intern(samples).tolist())
+
+    threads = [threading.Thread(target=intern) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(registry) == 200
+    assert all(answer == answers[0] for answer in answers)
+    assert len(answers) == 8
+
+
+def test_a_full_disk_registers_nothing(registry, path):
+    registry.intern([sample("a")])
+    pages = registry._connection.execute("pragma page_count").fetchone()[0]
+    registry._connection.execute(f"pragma max_page_count={pages + 1}")
+    many = [sample(f"vm-{number}", metadata={"filler": "x" * 500}) for number in range(100)]
+    with pytest.raises(StoreFull, match="full"):
+        registry.intern(many)
+    assert len(registry) == 1
+    assert len(committed(path)) == 1
+    registry._connection.execute("pragma max_page_count=100000")
+    assert registry.intern(many).tolist() == list(range(2, 102))
+
+
+def test_a_damaged_file_is_told(path):
+    path.write_bytes(b"this is not a database at all" * 100)
+    with pytest.raises(StoreUnavailable, match="series registry"):
+        Registry(path)
