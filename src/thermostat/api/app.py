@@ -8,8 +8,12 @@ from oslo_config.cfg import ConfigOpts
 from oslo_middleware.http_proxy_to_wsgi import HTTPProxyToWSGI
 
 from thermostat.api import errors
+from thermostat.api.alarms import AlarmResource, AlarmsResource, HistoryResource, StateResource
 from thermostat.api.auth import protect
 from thermostat.api.context import ContextMiddleware
+from thermostat.api.health import HealthResource
+from thermostat.api.metrics import DatabaseMetrics, MetricsResource, RequestMetrics
+from thermostat.api.root import RootResource
 from thermostat.api.samples import Samples
 from thermostat.api.services import Services
 from thermostat.api.statistics import Statistics
@@ -31,9 +35,18 @@ def create_api(services: Services) -> falcon.App[Any, Any]:
 
     It believes the identity headers that keystonemiddleware sets, so it must never be served bare.
     """
-    app = falcon.App(middleware=[ContextMiddleware()])
+    middleware: list[Any] = [RequestMetrics(services.registry), ContextMiddleware()]
+    app = falcon.App(middleware=middleware)
     app.req_options.strip_url_path_trailing_slash = True
     errors.install(app)
+    services.registry.register(DatabaseMetrics(services))
+    app.add_route("/", RootResource())
+    app.add_route("/healthcheck", HealthResource(services))
+    app.add_route("/metrics", MetricsResource(services.registry))
+    app.add_route("/v2/alarms", AlarmsResource(services))
+    app.add_route("/v2/alarms/{alarm_id}", AlarmResource(services))
+    app.add_route("/v2/alarms/{alarm_id}/state", StateResource(services))
+    app.add_route("/v2/alarms/{alarm_id}/history", HistoryResource(services))
     app.add_route("/v2/samples", Samples(services))
     app.add_route("/v2/meters/{meter}/statistics", Statistics(services))
     return app

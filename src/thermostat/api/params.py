@@ -20,9 +20,9 @@ class Term:
 
 def query_terms(req: falcon.Request) -> list[Term]:
     """Give the request's query terms; `q.op` may be left out of all of them and means `eq`."""
-    fields = _all(req, "q.field")
-    values = _all(req, "q.value")
-    operators = _all(req, "q.op") or ["eq"] * len(fields)
+    fields = all_values(req, "q.field")
+    values = all_values(req, "q.value")
+    operators = all_values(req, "q.op") or ["eq"] * len(fields)
     if not len(fields) == len(values) == len(operators):
         raise bad_field("q", "q.field, q.op and q.value must be given equally often")
     return [
@@ -31,7 +31,8 @@ def query_terms(req: falcon.Request) -> list[Term]:
     ]
 
 
-def _all(req: falcon.Request, name: str) -> list[str]:
+def all_values(req: falcon.Request, name: str) -> list[str]:
+    """Give every value of a query parameter, in order."""
     value = req.params.get(name, [])
     return [value] if isinstance(value, str) else list(value)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from oslo_policy.policy import Enforcer
-from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client import CollectorRegistry
 
 from thermostat.store.base import SampleStore
 
@@ -37,7 +37,7 @@ class Services:
     """Called with the alarm's id after each committed change of a definition or state."""
     checks: Mapping[str, Check] = field(default_factory=dict)
     """What `/healthcheck` asks, by the name of the part."""
-    registry: CollectorRegistry = REGISTRY
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     """What `/metrics` shows."""
     clock: Callable[[], float] = time.time
     """Seconds since the epoch."""

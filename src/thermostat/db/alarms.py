@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The alarms: definitions, states and history. Each method is one transaction."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Engine, Select, delete, func, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from thermostat.alarms.model import Alarm, State, Transition
 from thermostat.db import outbox
@@ -15,6 +17,7 @@ from thermostat.db.mapping import describe, from_row, to_row
 from thermostat.db.paging import Page, UnknownMarker, after, order
 from thermostat.db.tables import ALARM, HISTORY, RETIRED_TRUST
 
+LOG = logging.getLogger(__name__)
 MANUALLY_SET = "Manually set via API"
 _EVENT_FIELDS = [HISTORY.c[field] for field in Event.__struct_fields__]
 _UNTOLD_CHANGES = frozenset({"timestamp", "state_timestamp", "evaluate_timestamp"})
@@ -30,6 +33,16 @@ class AlarmRepository:
     def __init__(self, engine: Engine) -> None:
         self._reads = engine
         self._writes = writer(engine)
+
+    def check(self) -> str | None:
+        """Give the reason why the database cannot be used, or None."""
+        try:
+            with self._reads.begin() as connection:
+                connection.execute(select(ALARM.c.alarm_id).limit(1))
+        except SQLAlchemyError as error:
+            LOG.warning("The alarm database cannot be used: %s", error)
+            return "the alarm database cannot be used"
+        return None
 
     # -- reading --------------------------------------------------------------------------------
 

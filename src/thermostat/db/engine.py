@@ -32,6 +32,10 @@ BUSY_TIMEOUT_MS = 30_000
 WRITES = "thermostat_writes"
 
 
+class DatabaseError(Exception):
+    """The alarm database cannot be used; the message says what to do."""
+
+
 def open_engine(url: str) -> Engine:
     """Give an engine for this URL. On SQLite, what has been committed is on disk."""
     parsed = make_url(url)

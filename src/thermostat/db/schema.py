@@ -9,12 +9,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
-from thermostat.db.engine import writer
+from thermostat.db.engine import DatabaseError, writer
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-class SchemaError(Exception):
+class SchemaError(DatabaseError):
     """The database's schema is not the one that this release works with."""
 
 

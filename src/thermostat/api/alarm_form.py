@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The alarm object on the wire, as Aodh's v2 API has it."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from thermostat.alarms.constraints import ConstraintError, check
+from thermostat.alarms.model import Alarm, Severity, State, TimeConstraint
+from thermostat.api.errors import bad_field
+from thermostat.api.rules import convert, decode_rule, encode_rule
+from thermostat.db.history import Event
+from thermostat.db.mapping import iso
+
+MAX_ACTIONS = 100
+"""How many actions each state may have."""
+
+_Actions = Annotated[tuple[str, ...], Meta(max_length=MAX_ACTIONS)]
+_ACTION_FIELDS = ("ok_actions", "alarm_actions", "insufficient_data_actions")
+
+
+class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a request says of an alarm, but for its rule.
+
+    The members that the server sets may be there too, since clients send back what they have read.
+    """
+
+    name: Annotated[str, Meta(min_length=1, max_length=255)]
+    type: str
+    description: Annotated[str, Meta(max_length=10_000)] | UnsetType = UNSET
+    enabled: bool = True
+    severity: Severity = Severity.LOW
+    ok_actions: _Actions = ()
+    alarm_actions: _Actions = ()
+    insufficient_data_actions: _Actions = ()
+    repeat_actions: bool = False
+    time_constraints: Annotated[tuple[TimeConstraint, ...], Meta(max_length=100)] = ()
+    state: State | UnsetType = UNSET
+    state_timestamp: str | UnsetType = UNSET
+    user_id: Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType = UNSET
+    project_id: Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType = UNSET
+    alarm_id: str | UnsetType = UNSET
+    state_reason: str | UnsetType = UNSET
+    timestamp: str | UnsetType = UNSET
+    evaluate_timestamp: str | UnsetType = UNSET
+
+
+def decode(
+    document: dict[str, Any], *, alarm_id: str, user_id: str, project_id: str, now_us: int
+) -> tuple[Definition, Alarm]:
+    """Give what a request says, and the new alarm that it makes for this owner.
+
+    Raises the 400 that names the field and the reason.
+    """
+    given = {key: value for key, value in document.items() if value is not None}
+    for field in _ACTION_FIELDS:
+        if not isinstance(given.get(field, []), list):
+            raise bad_field(field, "must be a list of URLs")
+    rules = {key: given.pop(key) for key in list(given) if key.endswith("_rule")}
+    definition = convert(given, Definition)
+    for position, constraint in enumerate(definition.time_constraints):
+        try:
+            check(constraint)
+        except ConstraintError as error:
+            field, _, reason = str(error).partition(": ")
+            raise bad_field(f"time_constraints[{position}].{field}", reason) from error
+    return definition, Alarm(
+        alarm_id=alarm_id,
+        name=definition.name,
+        description=_given(definition.description, f"{definition.type} alarm rule"),
+        enabled=definition.enabled,
+        severity=definition.severity,
+        rule=decode_rule(definition.type, rules),
+        ok_actions=definition.ok_actions,
+        alarm_actions=definition.alarm_actions,
+        insufficient_data_actions=definition.insufficient_data_actions,
+        repeat_actions=definition.repeat_actions,
+        time_constraints=definition.time_constraints,
+        user_id=_given(definition.user_id, user_id),
+        project_id=_given(definition.project_id, project_id),
+        state=State.INSUFFICIENT_DATA if definition.state is UNSET else definition.state,
+        state_timestamp_us=now_us,
+        timestamp_us=now_us,
+    )
+
+
+def encode(alarm: Alarm) -> dict[str, Any]:
+    """Give the alarm object of an answer; the trust is not in it."""
+    return {
+        "alarm_id": alarm.alarm_id,
+        "name": alarm.name,
+        "description": alarm.description,
+        "enabled": alarm.enabled,
+        "severity": alarm.severity,
+        **encode_rule(alarm.rule),
+        "ok_actions": alarm.ok_actions,
+        "alarm_actions": alarm.alarm_actions,
+        "insufficient_data_actions": alarm.insufficient_data_actions,
+        "repeat_actions": alarm.repeat_actions,
+        "time_constraints": alarm.time_constraints,
+        "user_id": alarm.user_id,
+        "project_id": alarm.project_id,
+        "state": alarm.state,
+        "state_reason": alarm.state_reason,
+        "state_timestamp": iso(alarm.state_timestamp_us),
+        "timestamp": iso(alarm.timestamp_us),
+        "evaluate_timestamp": (
+            None if alarm.evaluate_timestamp_us is None else iso(alarm.evaluate_timestamp_us)
+        ),
+    }
+
+
+def encode_event(event: Event) -> dict[str, Any]:
+    """Give one object of an alarm's history."""
+    shown = msgspec.structs.asdict(event)
+    return shown | {"timestamp": iso(shown.pop("timestamp_us"))}
+
+
+def _given(value: str | UnsetType, default: str) -> str:
+    return default if value is UNSET else value

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`/v2/alarms`: the alarms of a project, in Aodh's v2 form."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import falcon
+import msgspec
+from msgspec import UNSET
+
+from thermostat.alarms.model import Alarm, State
+from thermostat.api import alarm_form, policies
+from thermostat.api.actions import check_actions, trust_actions
+from thermostat.api.body import read_json, read_object
+from thermostat.api.context import authorize, caller, is_allowed
+from thermostat.api.errors import bad_field
+from thermostat.api.listing import alarm_filters, event_filters, instant_us, page
+from thermostat.api.params import query_terms
+from thermostat.api.services import Services
+from thermostat.api.trust_steps import ensured_trust
+from thermostat.db.alarms import MANUALLY_SET, AlarmNotFound
+from thermostat.db.history import Author
+from thermostat.db.paging import SortKey, UnknownMarker
+
+_FILTERS = (
+    "all_projects",
+    "project_id",
+    "user_id",
+    "type",
+    "name",
+    "enabled",
+    "state",
+    "severity",
+    "timestamp",
+    "repeat_actions",
+)
+_SORT_KEYS = (
+    "alarm_id",
+    "name",
+    "type",
+    "enabled",
+    "severity",
+    "state",
+    "repeat_actions",
+    "user_id",
+    "project_id",
+    "timestamp",
+    "state_timestamp",
+)
+_NEWEST_FIRST = (SortKey("timestamp_us", descending=True), SortKey("alarm_id", descending=True))
+_EVENT_FILTERS = ("event_id", "type", "user_id", "project_id", "on_behalf_of", "severity")
+_NEWEST_EVENT_FIRST = (SortKey("position", descending=True),)
+
+
+class _Resource:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def _get(self, req: falcon.Request, alarm_id: str, rule: str) -> Alarm:
+        """Give an alarm to which the caller may do this.
+
+        The alarm of another project does not exist for a caller who may not.
+        """
+        alarm = self._services.alarms.find(alarm_id)
+        if alarm is None:
+            raise _not_found(alarm_id)
+        enforcer, target = self._services.enforcer, _owner(alarm)
+        if not is_allowed(enforcer, req, rule, target):
+            if alarm.project_id != caller(req).project_id:
+                raise _not_found(alarm_id)
+            authorize(enforcer, req, rule, target)
+        return alarm
+
+    def _check_owner(self, req: falcon.Request, alarm: Alarm, known: Mapping[str, Any]) -> None:
+        """Raise the 403 if the caller would give the alarm to somebody else than `known`."""
+        for field, owner in known.items():
+            if getattr(alarm, field) != owner and not self._is_admin(req):
+                raise falcon.HTTPForbidden(
+                    description=f"{field}: only an administrator may name another owner"
+                )
+
+    def _check_actions(self, req: falcon.Request, alarm: Alarm) -> None:
+        is_admin = is_allowed(
+            self._services.enforcer, req, policies.USE_ADMIN_ACTIONS, _owner(alarm)
+        )
+        check_actions(alarm, self._services.schemes, is_admin=is_admin)
+
+    def _is_admin(self, req: falcon.Request) -> bool:
+        return is_allowed(self._services.enforcer, req, policies.GET_ALL_ALARMS, {})
+
+
+class AlarmsResource(_Resource):
+    """All alarms."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """List the project's alarms that the query matches, by default the newest first."""
+        where = alarm_filters(query_terms(req), _FILTERS)
+        own = caller(req).project_id
+        everything = where.pop("all_projects", False)
+        if everything or where.get("project_id", own) != own:
+            authorize(self._services.enforcer, req, policies.GET_ALL_ALARMS)
+        else:
+            authorize(self._services.enforcer, req, policies.GET_ALARMS)
+            where["project_id"] = own
+        try:
+            found = self._services.alarms.list(where, page(req, _SORT_KEYS, _NEWEST_FIRST))
+        except UnknownMarker as error:
+            raise bad_field("marker", f"there is no alarm {error}") from error
+        _answer(resp, [alarm_form.encode(alarm) for alarm in found])
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Create an alarm."""
+        services, context = self._services, caller(req)
+        authorize(services.enforcer, req, policies.CREATE_ALARM)
+        own = {"user_id": str(context.user_id), "project_id": str(context.project_id)}
+        _, alarm = alarm_form.decode(
+            read_object(req), alarm_id=str(uuid.uuid4()), now_us=services.now_us(), **own
+        )
+        self._check_owner(req, alarm, own)
+        self._check_actions(req, alarm)
+        with ensured_trust(services.trusts, context, wanted=bool(trust_actions(alarm))) as trust_id:
+            alarm = msgspec.structs.replace(alarm, trust_id=trust_id)
+            services.alarms.create(alarm, _author(req))
+        services.alarm_changed(alarm.alarm_id)
+        resp.status = falcon.HTTP_201
+        resp.location = f"{req.prefix}/v2/alarms/{alarm.alarm_id}"
+        _answer(resp, alarm_form.encode(alarm))
+
+
+class AlarmResource(_Resource):
+    """One alarm."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, alarm_id: str) -> None:
+        """Show the alarm."""
+        _answer(resp, alarm_form.encode(self._get(req, alarm_id, policies.GET_ALARM)))
+
+    def on_put(self, req: falcon.Request, resp: falcon.Response, alarm_id: str) -> None:
+        """Replace the alarm's definition."""
+        services = self._services
+        known = self._get(req, alarm_id, policies.CHANGE_ALARM)
+        definition, wanted = alarm_form.decode(
+            read_object(req),
+            alarm_id=alarm_id,
+            user_id=known.user_id,
+            project_id=known.project_id,
+            now_us=services.now_us(),
+        )
+        self._check_owner(req, wanted, _owner(known))
+        self._check_actions(req, wanted)
+        lent = trust_actions(wanted)
+        # Whoever names a URL lends the rights to call it: never those of an earlier author.
+        needs_new = bool(lent) and (known.trust_id is None or not lent <= trust_actions(known))
+
+        def change(current: Alarm) -> Alarm:
+            alarm = _with_state_of(current, wanted, definition)
+            kept_id = current.trust_id if lent and lent <= trust_actions(current) else None
+            if lent and not (trust_id or kept_id):
+                raise falcon.HTTPConflict(description="The alarm was edited meanwhile; try again.")
+            return msgspec.structs.replace(alarm, trust_id=trust_id or kept_id)
+
+        with ensured_trust(services.trusts, caller(req), wanted=needs_new) as trust_id:
+            try:
+                alarm = services.alarms.replace(alarm_id, change, _author(req), services.now_us())
+            except AlarmNotFound:
+                raise _not_found(alarm_id) from None
+        services.alarm_changed(alarm_id)
+        _answer(resp, alarm_form.encode(alarm))
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, alarm_id: str) -> None:
+        """Delete the alarm."""
+        self._get(req, alarm_id, policies.DELETE_ALARM)
+        try:
+            self._services.alarms.delete(alarm_id, _author(req), self._services.now_us())
+        except AlarmNotFound:
+            raise _not_found(alarm_id) from None
+        self._services.alarm_changed(alarm_id)
+        resp.status = falcon.HTTP_204
+
+
+class StateResource(_Resource):
+    """One alarm's state: a JSON string."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, alarm_id: str) -> None:
+        """Show the state."""
+        _answer(resp, self._get(req, alarm_id, policies.GET_ALARM_STATE).state)
+
+    def on_put(self, req: falcon.Request, resp: falcon.Response, alarm_id: str) -> None:
+        """Set the state by hand; it is in the history and fires no action."""
+        self._get(req, alarm_id, policies.CHANGE_ALARM_STATE)
+        document = read_json(req)
+        try:
+            state = State(document)
+        except ValueError:
+            known = ", ".join(State)
+            raise bad_field("state", f"{document!r:.100} is not one of {known}") from None
+        services = self._services
+        try:
+            alarm = services.alarms.set_state(alarm_id, state, _author(req), services.now_us())
+        except AlarmNotFound:
+            raise _not_found(alarm_id) from None
+        services.alarm_changed(alarm_id)
+        _answer(resp, alarm.state)
+
+
+class HistoryResource(_Resource):
+    """What happened to one alarm."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, alarm_id: str) -> None:
+        """List the events that the query matches, the newest first."""
+        self._get(req, alarm_id, policies.ALARM_HISTORY)
+        where = event_filters(query_terms(req), (*_EVENT_FILTERS, "timestamp"))
+        wanted = page(req, (*_EVENT_FILTERS, "timestamp"), _NEWEST_EVENT_FIRST)
+        try:
+            events = self._services.alarms.history(alarm_id, where, wanted)
+        except UnknownMarker as error:
+            raise bad_field("marker", f"there is no event {error}") from error
+        _answer(resp, [alarm_form.encode_event(event) for event in events])
+
+
+def _with_state_of(current: Alarm, wanted: Alarm, definition: alarm_form.Definition) -> Alarm:
+    """Give the wanted alarm in the state that it is to have.
+
+    It keeps the current one, unless the request names another: clients send back what they have
+    read, so a state that has changed since (its timestamp tells) is old and not a wish.
+    """
+    alarm = msgspec.structs.replace(
+        wanted,
+        state=current.state,
+        state_reason=current.state_reason,
+        state_timestamp_us=current.state_timestamp_us,
+        timestamp_us=current.timestamp_us,
+        evaluate_timestamp_us=current.evaluate_timestamp_us,
+        revision=current.revision,
+    )
+    if definition.state in (UNSET, current.state) or _is_old(definition, current):
+        return alarm
+    return msgspec.structs.replace(
+        alarm,
+        state=wanted.state,
+        state_reason=MANUALLY_SET,
+        state_timestamp_us=wanted.state_timestamp_us,
+    )
+
+
+def _is_old(definition: alarm_form.Definition, current: Alarm) -> bool:
+    if definition.state_timestamp is UNSET:
+        return False
+    try:
+        return instant_us(definition.state_timestamp) != current.state_timestamp_us
+    except (ValueError, OverflowError):
+        raise bad_field(
+            "state_timestamp", f"{definition.state_timestamp!r:.100} is not an ISO 8601 instant"
+        ) from None
+
+
+def _owner(alarm: Alarm) -> dict[str, Any]:
+    return {"project_id": alarm.project_id, "user_id": alarm.user_id}
+
+
+def _author(req: falcon.Request) -> Author:
+    context = caller(req)
+    return Author(user_id=context.user_id, project_id=context.project_id)
+
+
+def _not_found(alarm_id: str) -> falcon.HTTPNotFound:
+    return falcon.HTTPNotFound(description=f"Alarm {alarm_id} Not Found")
+
+
+def _answer(resp: falcon.Response, document: Any) -> None:
+    resp.content_type = falcon.MEDIA_JSON
+    resp.data = msgspec.json.encode(document)

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lists: filters, order and pages, as Aodh's query strings ask for them."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import falcon
+
+from thermostat.alarms.model import Severity, State
+from thermostat.alarms.query import Operator
+from thermostat.api.errors import bad_field
+from thermostat.api.params import Term, all_values, positive_int
+from thermostat.db.history import Change
+from thermostat.db.paging import Page, SortKey
+
+MAX_LIMIT = 10_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TIMES = frozenset({"timestamp", "state_timestamp"})
+_WORDS = {
+    **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
+}
+
+
+def boolean(text: str) -> bool:
+    """Give true or false for the words that Aodh takes. Raises ValueError."""
+    try:
+        return _WORDS[text.strip().lower()]
+    except KeyError:
+        raise ValueError(f"{text!r} is neither true nor false") from None
+
+
+def instant_us(text: str) -> int:
+    """Give microseconds since the epoch for an ISO 8601 instant; without an offset it is UTC.
+
+    Raises ValueError.
+    """
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        instant = instant.replace(tzinfo=UTC)
+    return (instant - _EPOCH) // timedelta(microseconds=1)
+
+
+_VALUES: Mapping[str, Callable[[str], Any]] = {
+    "enabled": boolean,
+    "repeat_actions": boolean,
+    "all_projects": boolean,
+    "state": lambda text: State(text).value,
+    "severity": lambda text: Severity(text).value,
+    "timestamp": instant_us,
+}
+_EVENT_VALUES: Mapping[str, Callable[[str], Any]] = {
+    **_VALUES,
+    "type": lambda text: Change(text).value,
+}
+
+
+def alarm_filters(terms: Iterable[Term], known: Collection[str]) -> dict[str, Any]:
+    """Give the wanted values by field, of a list of alarms."""
+    return _filters(terms, known, _VALUES)
+
+
+def event_filters(terms: Iterable[Term], known: Collection[str]) -> dict[str, Any]:
+    """Give the wanted values by field, of a list of history events."""
+    return _filters(terms, known, _EVENT_VALUES)
+
+
+def column(field: str) -> str:
+    """Give the name of the column behind a field of the API."""
+    return f"{field}_us" if field in _TIMES else field
+
+
+def page(req: falcon.Request, known: Collection[str], default: tuple[SortKey, ...]) -> Page:
+    """Give which part of a list the request's `sort`, `marker` and `limit` ask for.
+
+    The default order's last key, which is unique, always comes last.
+    """
+    keys = [
+        _sort_key(part, known)
+        for value in all_values(req, "sort")
+        for part in value.split(",")
+        if part
+    ] or list(default)
+    if default[-1].column not in {key.column for key in keys}:
+        keys.append(default[-1])
+    marker = all_values(req, "marker")
+    return Page(
+        sort=keys,
+        marker=marker[-1] if marker else None,
+        limit=positive_int(req, "limit", most=MAX_LIMIT),
+    )
+
+
+def _filters(
+    terms: Iterable[Term], known: Collection[str], values: Mapping[str, Callable[[str], Any]]
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for term in terms:
+        if term.field not in known:
+            raise bad_field("q.field", f"{term.field!r} is not one of {', '.join(known)}")
+        if term.op is not Operator.EQ:
+            raise bad_field("q.op", f"{term.field} can only be compared with eq")
+        try:
+            value = values.get(term.field, str)(term.value)
+        except (ValueError, OverflowError) as error:
+            raise bad_field(f"q.value of {term.field}", str(error)) from error
+        if found.setdefault(column(term.field), value) != value:
+            raise bad_field("q.field", f"{term.field} is given twice with different values")
+    return found
+
+
+def _sort_key(text: str, known: Collection[str]) -> SortKey:
+    field, _, direction = text.partition(":")
+    if field not in known:
+        raise bad_field("sort", f"{field!r} is not one of {', '.join(known)}")
+    if direction not in ("", "asc", "desc"):
+        raise bad_field("sort", f"the direction {direction!r} is neither asc nor desc")
+    return SortKey(column(field), descending=direction == "desc")

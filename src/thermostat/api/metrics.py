@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`/metrics`: the server's own figures in Prometheus' text form, without tenants' data."""
+
+import time
+from collections.abc import Iterator
+
+import falcon
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from thermostat.api.services import Services
+
+
+class RequestMetrics:
+    """Middleware that counts and times requests, by route and not by path."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = Counter(
+            "thermostat_http_requests",
+            "Requests answered",
+            ["method", "route", "status"],
+            registry=registry,
+        )
+        self._durations = Histogram(
+            "thermostat_http_request_seconds",
+            "Duration of requests",
+            ["method", "route"],
+            registry=registry,
+        )
+
+    def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
+        """Look at the clock."""
+        req.context.begun = time.perf_counter()
+
+    def process_response(
+        self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool
+    ) -> None:
+        """Count the request."""
+        route = req.uri_template or "none"
+        method = req.method if req.method in falcon.HTTP_METHODS else "other"
+        self._requests.labels(method, route, str(resp.status_code)).inc()
+        self._durations.labels(method, route).observe(time.perf_counter() - req.context.begun)
+
+
+class DatabaseMetrics(Collector):
+    """Figures that are read from the alarm database at each scrape."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def collect(self) -> Iterator[Metric]:
+        """Give alarms by state, and the outbox by status."""
+        alarms = GaugeMetricFamily("thermostat_alarms", "Alarms by state", labels=["state"])
+        for state, count in self._services.alarms.count_by_state().items():
+            alarms.add_metric([state.value], count)
+        yield alarms
+        outbox = GaugeMetricFamily(
+            "thermostat_outbox_notifications", "Notifications kept, by status", labels=["status"]
+        )
+        for status, count in self._services.outbox.counts().items():
+            outbox.add_metric([status.value], count)
+        yield outbox
+
+    def describe(self) -> list[Metric]:
+        """Give nothing, so that registering does not ask the database."""
+        return []
+
+
+class MetricsResource:
+    """The figures."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """Show them."""
+        resp.content_type = CONTENT_TYPE_LATEST
+        resp.data = generate_latest(self._registry)

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`/`: which versions of the API there are, in Aodh's form."""
+
+import falcon
+import msgspec
+
+
+class RootResource:
+    """The discovery document."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Show the versions."""
+        version = {
+            "id": "v2",
+            "status": "stable",
+            "updated": "2013-02-13T00:00:00Z",
+            "links": [{"rel": "self", "href": f"{req.prefix}/v2"}],
+            "media-types": [
+                {"base": "application/json", "type": "application/vnd.openstack.telemetry-v2+json"}
+            ],
+        }
+        resp.content_type = falcon.MEDIA_JSON
+        resp.data = msgspec.json.encode({"versions": {"values": [version]}})
