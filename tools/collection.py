@@ -60,6 +60,11 @@ def main() -> None:
     wanted = list_collection()
     for name in list_target() - wanted:
         (TARGET / name).unlink()
+        for parent in (TARGET / name).relative_to(TARGET).parents:
+            directory = TARGET / parent
+            if directory == TARGET or any(directory.iterdir()):
+                break
+            directory.rmdir()
     for name in wanted:
         source, target = ROOT / name, TARGET / name
         if not is_same(source, target):
