@@ -15,7 +15,7 @@ from typing import Any
 import libvirt
 from oslo_config import cfg
 
-from bench import _guests
+from tests.service import guests
 from tests.service.receiver import running_receiver
 from thermostat.agent import opts
 from thermostat.agent.pollsters._domains import DomainReader
@@ -31,9 +31,9 @@ _KIB_PER_MIB = 1024
 
 def run() -> Iterable[dict]:
     """Yield a poll's time beside the bulk call's, and the whole agent's CPU time and memory."""
-    with _guests.running(GUESTS) as uri:
-        yield from _one_poll(uri)
-        yield from _whole_agent(uri)
+    with guests.running(GUESTS) as running:
+        yield from _one_poll(running.uri)
+        yield from _whole_agent(running.uri)
 
 
 class _Timed:
