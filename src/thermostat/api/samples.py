@@ -3,6 +3,7 @@
 
 import falcon
 import msgspec
+from prometheus_client import Counter
 
 from thermostat.api import policies
 from thermostat.api.body import read_body
@@ -18,6 +19,12 @@ class Samples:
     def __init__(self, services: Services) -> None:
         self._ingest = services.ingest
         self._enforcer = services.enforcer
+        self._accepted = Counter(
+            "thermostat_samples_accepted",
+            "Samples acknowledged, by media type",
+            ["media_type"],
+            registry=services.registry,
+        )
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Store all samples of the body, or none: 201 says that they are on disk."""
@@ -30,6 +37,7 @@ class Samples:
             raise falcon.HTTPUnsupportedMediaType(description=f"Content-Type: {error}") from error
         except InvalidSamples as error:
             raise falcon.HTTPBadRequest(description=str(error)) from error
+        self._accepted.labels(media_type).inc(accepted)
         resp.status = falcon.HTTP_201
         resp.content_type = falcon.MEDIA_JSON
         resp.data = msgspec.json.encode({"accepted": accepted})

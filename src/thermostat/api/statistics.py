@@ -13,7 +13,7 @@ from thermostat.alarms.query import Condition, Operator, QueryError
 from thermostat.api import policies
 from thermostat.api.context import authorize, caller
 from thermostat.api.errors import bad_field
-from thermostat.api.params import Term, positive_int, query_terms
+from thermostat.api.params import Term, all_values, positive_int, query_terms
 from thermostat.api.services import Services
 from thermostat.store.base import InvalidSelection, PeriodStatistics, Selection
 
@@ -51,7 +51,7 @@ class Statistics:
         limit = positive_int(req, "limit", most=MOST_OBJECTS)
         try:
             statistics = self._store.statistics(
-                selection, period_s=period_s, group_by=_all(req, "groupby")
+                selection, period_s=period_s, group_by=all_values(req, "groupby")
             )
         except InvalidSelection as error:
             field, _, reason = str(error).partition(": ")
@@ -140,19 +140,14 @@ def _period(req: falcon.Request) -> int | None:
 
 def _functions(req: falcon.Request) -> Sequence[str] | None:
     """Give the chosen functions; None when none was chosen."""
-    if any(_all(req, "aggregate.param")):
+    if any(all_values(req, "aggregate.param")):
         raise bad_field("aggregate.param", "no function takes a parameter here")
-    chosen = _all(req, "aggregate.func")
+    chosen = all_values(req, "aggregate.func")
     for function in chosen:
         if function not in _FUNCTIONS:
             known = ", ".join(_FUNCTIONS)
             raise bad_field("aggregate.func", f"{function!r} is not one of {known}")
     return chosen or None
-
-
-def _all(req: falcon.Request, name: str) -> list[str]:
-    value = req.params.get(name, [])
-    return [value] if isinstance(value, str) else list(value)
 
 
 def _shape(

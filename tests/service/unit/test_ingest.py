@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ingestion: what is derived, stored and told, and what a failing store or a restart changes."""
+
+import msgspec
+import pytest
+
+from thermostat.ingest import Ingest, UnknownMediaType
+from thermostat.samples.model import Sample, SampleType
+from thermostat.samples.wire import COLUMNAR_TYPE, InvalidSamples, encode_columnar
+from thermostat.store.base import Selection, StoreFull
+from thermostat.store.memory import MemoryStore
+
+S = 1_000_000
+NOW_US = 1_800_000_000 * S
+JSON = "application/json"
+
+
+class Store(MemoryStore):
+    """A store whose disk can be full."""
+
+    full = False
+
+    def append(self, batch):
+        if self.full:
+            raise StoreFull("no room")
+        return super().append(batch)
+
+
+@pytest.fixture
+def store():
+    return Store()
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+def ingest(store, told):
+    return Ingest(store, told.append, clock=lambda: NOW_US)
+
+
+def cpu(at_s: int, volume_ns: float, **fields) -> dict:
+    return {
+        "name": "cpu",
+        "type": "cumulative",
+        "unit": "ns",
+        "volume": volume_ns,
+        "resource_id": "vm-1",
+        "project_id": "p",
+        "timestamp": f"2027-01-15T08:00:{at_s:02d}",
+        "resource_metadata": {"vcpus": 2},
+        **fields,
+    }
+
+
+def send(ingest, *samples: dict) -> int:
+    return ingest.receive(msgspec.json.encode(samples), JSON)
+
+
+def cpu_util(store) -> list[float]:
+    return [one.last for one in store.statistics(Selection("cpu_util", "p"), period_s=1)]
+
+
+def test_json_counters_become_rates(ingest, store):
+    assert send(ingest, cpu(0, 0), cpu(10, 5e9)) == 2
+    assert cpu_util(store) == [25]  # 5 of 10 s of 2 CPUs
+    [raw] = store.statistics(Selection("cpu", "p"))
+    assert (raw.count, raw.unit) == (2, "ns")
+
+
+def test_rates_go_on_between_requests(ingest, store):
+    for at_s in (0, 10, 20):
+        send(ingest, cpu(at_s, at_s * 1e9))
+    assert cpu_util(store) == [50, 50]
+
+
+def test_what_is_stored_is_told_with_what_was_derived(ingest, store, told):
+    send(ingest, cpu(0, 0), cpu(10, 5e9))
+    [batch] = told
+    meters = [store.get_series(number).key.meter for number in batch.series_id.tolist()]
+    assert sorted(meters) == ["cpu", "cpu", "cpu_util"]
+
+
+def test_the_columnar_form_is_derived_by_the_sender(ingest, store):
+    samples = [
+        Sample(
+            name="cpu",
+            type=SampleType.CUMULATIVE,
+            unit="ns",
+            volume=at * 1e9,
+            resource_id="vm-1",
+            project_id="p",
+            timestamp_us=NOW_US + at * S,
+        )
+        for at in (0, 10)
+    ]
+    assert ingest.receive(encode_columnar(samples), COLUMNAR_TYPE) == 2
+    assert cpu_util(store) == []
+
+
+def test_a_repeated_request_is_accepted_and_neither_stored_nor_told_again(ingest, store, told):
+    for _ in range(2):
+        assert send(ingest, cpu(0, 0), cpu(10, 5e9)) == 2
+    assert [one.count for one in store.statistics(Selection("cpu", "p"))] == [2]
+    assert len(told) == 1
+
+
+def test_a_refused_request_loses_no_rate(ingest, store, told):
+    """The deriver saw the counter at the first try; the rate must be stored at the second."""
+    send(ingest, cpu(0, 0))
+    store.full = True
+    for _ in range(2):
+        with pytest.raises(StoreFull):
+            send(ingest, cpu(10, 5e9))
+    assert len(told) == 1
+    store.full = False
+    send(ingest, cpu(10, 5e9))
+    send(ingest, cpu(20, 15e9))
+    assert cpu_util(store) == [25, 50]
+
+
+def test_a_restart_loses_no_rate(ingest, store):
+    send(ingest, cpu(0, 0))
+    restarted = Ingest(store, lambda _batch: None, clock=lambda: NOW_US)
+    restarted.prime(NOW_US - 3600 * S)
+    send(restarted, cpu(10, 5e9))
+    assert cpu_util(store) == [25]
+
+
+def test_one_bad_sample_refuses_all(ingest, store, told):
+    with pytest.raises(InvalidSamples, match="sample 1: volume"):
+        send(ingest, cpu(0, 0), cpu(10, "much"))
+    assert not store.series(Selection("cpu", None))
+    assert not told
+
+
+def test_an_empty_request_tells_nothing(ingest, told):
+    assert send(ingest) == 0
+    assert not told
+
+
+def test_an_unknown_media_type(ingest):
+    with pytest.raises(UnknownMediaType, match="'text/csv' is not one of"):
+        ingest.receive(b"", "text/csv")
+
+
+def test_counters_that_are_read_no_more_are_forgotten(store):
+    now = [NOW_US]
+    ingest = Ingest(store, lambda _batch: None, clock=lambda: now[0])
+    send(ingest, cpu(0, 0))
+    assert len(ingest._deriver._counters) == 1
+    now[0] += 2 * 86_400 * S
+    send(ingest)
+    assert len(ingest._deriver._counters) == 0
