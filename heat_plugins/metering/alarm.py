@@ -20,7 +20,7 @@ QUERY_FIELDS = r"(resource_id|project_id|user_id|source|(resource_)?metadata\..+
 class Finite(constraints.Constraint):
     """Refuses NaN and infinity, which Heat takes for numbers and no JSON can carry."""
 
-    valid_types = (_Schema.NUMBER,)
+    valid_types = (constraints.Schema.NUMBER_TYPE,)
 
     def _str(self) -> str:
         return str(_("The value must be a finite number."))

@@ -111,6 +111,8 @@ class BaseAlarm(resource.Resource):
 
     default_client_name = client.SERVICE_TYPE
 
+    _alarming: client.AlarmingClientPlugin | None = None
+
     ATTRIBUTES = (
         STATE, STATE_REASON,
     ) = (
@@ -329,8 +331,6 @@ class BaseAlarm(resource.Resource):
         if self._alarming is None:
             self._alarming = client.AlarmingClientPlugin(self.stack.context)
         return self._alarming
-
-    _alarming: client.AlarmingClientPlugin | None = None
 
     @classmethod
     def is_service_available(cls, context: Any) -> tuple[bool, str | None]:
