@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from oslo_config import cfg
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from thermostat.alarms.model import Alarm, Transition
@@ -14,6 +15,16 @@ from thermostat.evaluate.engine import Engine
 from thermostat.store.base import Batch
 
 LOG = logging.getLogger(__name__)
+GROUP = cfg.OptGroup("evaluator", title="When alarms are judged")
+OPTS = [
+    cfg.FloatOpt(
+        "allowed_lag",
+        default=15.0,
+        min=0.0,
+        help="Seconds that a silent member of a group is waited for. Without one a group is judged "
+        "as soon as all its members have reported.",
+    ),
+]
 IDLE_S = 1.0
 """Without new samples the loop looks at the clock this often, in seconds."""
 RETRY_S = 1.0

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every option of the server, collected from the modules that own them."""
+
+from collections.abc import Iterable
+
+from keystoneauth1 import loading
+from keystonemiddleware import opts as middleware
+from oslo_config import cfg
+
+from thermostat import ingest, trusts
+from thermostat.api import serve
+from thermostat.db import engine
+from thermostat.evaluate import loop
+from thermostat.notify import opts as notifier
+from thermostat.store import embedded
+from thermostat.store import loading as stores
+
+_OWN = (
+    (serve.GROUP, serve.OPTS),
+    (engine.GROUP, engine.OPTS),
+    (embedded.GROUP, [*stores.OPTS, *embedded.OPTS]),
+    (ingest.GROUP, ingest.OPTS),
+    (loop.GROUP, loop.OPTS),
+    (notifier.GROUP, notifier.OPTS),
+)
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    """Register the server's options with this configuration."""
+    for group, opts in _OWN:
+        conf.register_opts(opts, group=group)
+    trusts.register_options(conf)
+
+
+def list_opts() -> Iterable[tuple[str | cfg.OptGroup, list[cfg.Opt]]]:
+    """Give the server's options by group, for oslo-config-generator."""
+    own_user = [
+        *loading.get_auth_common_conf_options(),
+        *loading.get_session_conf_options(),
+        *loading.get_auth_plugin_conf_options("password"),
+    ]
+    return [*_OWN, *middleware.list_auth_token_opts(), (trusts.GROUP, own_user)]

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The server: its parts, put together, started in order and stopped in reverse."""
+
+from oslo_config import cfg
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+
+from thermostat.api.app import create_app
+from thermostat.api.policies import load_enforcer
+from thermostat.api.serve import HttpServer
+from thermostat.api.services import Services
+from thermostat.db.alarms import AlarmRepository
+from thermostat.db.engine import open_engine
+from thermostat.db.outbox import Outbox
+from thermostat.db.schema import check_schema
+from thermostat.evaluate.engine import Engine
+from thermostat.evaluate.loop import Evaluator
+from thermostat.ingest import Ingest
+from thermostat.notify.housekeeper import Housekeeper
+from thermostat.notify.loading import load_transports
+from thermostat.notify.worker import Worker
+from thermostat.store.loading import load_store
+from thermostat.trusts import Trusts
+
+
+class Server:
+    """One process: API, sample store, evaluator, notifier."""
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        """Open the databases and bind the socket.
+
+        Raises SchemaError, SQLAlchemyError, StoreError, or OSError for the socket.
+        """
+        database = open_engine(conf.database.connection)
+        check_schema(database)
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        alarms, outbox, trusts = AlarmRepository(database), Outbox(database), Trusts(conf)
+        transports = load_transports(conf)
+        self._store = load_store(conf)
+        self._notifier = Worker(outbox, transports, conf, registry=registry)
+        self._housekeeper = Housekeeper(alarms, outbox, trusts, conf)
+        self._evaluator = Evaluator(
+            Engine(self._store, conf.evaluator.allowed_lag),
+            alarms,
+            notify=self._notifier.wake,
+            registry=registry,
+        )
+        ingest = Ingest(self._store, self._evaluator.stored, max_body_mb=conf.ingest.max_body_mb)
+        services = Services(
+            store=self._store,
+            ingest=ingest,
+            alarms=alarms,
+            outbox=outbox,
+            enforcer=load_enforcer(conf),
+            trusts=trusts,
+            schemes=frozenset(transports),
+            alarm_changed=self._alarm_changed,
+            checks={
+                "store": self._store.check,
+                "evaluator": self._evaluator.check,
+                "notifier": self._notifier.check,
+            },
+            registry=registry,
+        )
+        self._http = HttpServer(create_app(services, conf), conf, ingest.max_body_bytes)
+
+    @property
+    def address(self) -> str:
+        """Where the API listens, as host:port."""
+        return self._http.address
+
+    def start(self) -> None:
+        """Rebuild the windows from the store, then judge, notify and serve."""
+        self._notifier.start()
+        self._housekeeper.start()
+        self._evaluator.start()
+        self._http.start()
+
+    def stop(self) -> None:
+        """Finish what is under way; what is not delivered stays in the outbox."""
+        self._http.stop()
+        self._evaluator.stop()
+        self._housekeeper.stop()
+        self._notifier.stop()
+        self._store.close()
+
+    def _alarm_changed(self, alarm_id: str) -> None:
+        self._evaluator.alarm_changed(alarm_id)
+        self._housekeeper.wake()
