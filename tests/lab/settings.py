@@ -14,7 +14,7 @@ SERVICE_PROJECT = {"project_name": "service", "project_domain_id": "default"}
 
 def write_all(layout: Layout) -> None:
     """Write every file that the services read; roles may edit Heat's afterwards."""
-    for directory in (layout.etc, layout.log, layout.plugin_dir, layout.state / "nova"):
+    for directory in (layout.etc, layout.log, layout.plugin_dir, layout.state / "nova/instances"):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, sections in {
         "keystone.conf": keystone(layout),
@@ -40,8 +40,9 @@ def _heat_environment(layout: Layout) -> None:
     """Heat's own environment.d, and the lab's AWS::EC2::Instance beside it."""
     shutil.copytree(layout.venv / "etc/heat/environment.d", layout.environment_dir)
     template = shutil.copy(TEMPLATES / "aws_instance.yaml", layout.environment_dir.parent)
+    environment = (TEMPLATES / "environment.yaml").read_text()
     (layout.environment_dir / "lab.yaml").write_text(
-        f'resource_registry:\n  "AWS::EC2::Instance": "file://{template}"\n'
+        environment.replace("aws_instance.yaml", f"file://{template}")
     )
 
 

@@ -43,7 +43,9 @@ for binary, topic, more in (
     ("nova-compute", compute_rpc.RPC_TOPIC, {"topic_alt": compute_rpc.RPC_TOPIC_ALT}),
 ):
     service.Service.create(binary=binary, topic=topic, **more).start()
-host_mapping.discover_hosts(context.get_admin_context())
+admin = context.get_admin_context()
+host_mapping.discover_hosts(admin)
+objects.ComputeNodeList.get_all_by_host(admin, nova.conf.CONF.host)  # raises if there is none
 
 # The port opens last: who gets an answer finds a compute host that takes servers.
 server = waitress.create_server(osapi_compute.application, listen=listen, threads=8, ident=None)

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make help` lists the targets. Everything they make is in .venv, .lab, .build and dist.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON := .venv/bin/python
+SERVICE_TESTS := $(PYTHON) -m pytest
+say = @printf '==> %s\n'
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# -- environments ----------------------------------------------------------------------------
+
+.PHONY: venv lab-venv
+venv: ## Make .venv: this project, its tools, and the Debian packages they need
+	@tools/bootstrap.sh venv
+
+lab-venv: ## Make .lab/venv: Keystone, Heat, Placement, Glance, Nova, and their packages
+	@tools/bootstrap.sh lab-venv
+
+# -- the lab ---------------------------------------------------------------------------------
+
+.PHONY: lab-up lab-down lab-status
+lab-up: lab-venv ## Start a real cloud on this machine (see docs/lab.md)
+	$(say) "starting the lab; its logs are in .lab/run/log"
+	@$(PYTHON) -m tests.lab up
+
+lab-down: venv ## End it: all processes and guests
+	@$(PYTHON) -m tests.lab down
+
+lab-status: venv ## What of it runs, and how much memory it takes
+	@$(PYTHON) -m tests.lab status
+
+# -- the demonstration -------------------------------------------------------------------------
+
+.PHONY: demo demo-down
+demo: lab-venv ## Show the loop: a loaded stack grows, an idle one shrinks
+	@$(PYTHON) -m demo up
+
+demo-down: venv ## Stop and remove what the demonstration left running
+	@$(PYTHON) -m demo down
+
+# -- tests: the fastest first ------------------------------------------------------------------
+
+.PHONY: test lint types test-unit test-contract test-heat test-lab
+test: lint types test-unit test-contract test-heat test-collection test-lab ## Run every test
+	$(say) "all tests passed"
+
+lint: venv ## Check style and form: ruff
+	$(say) "style: ruff check, ruff format --check"
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/ruff format --check --quiet . || \
+	    { .venv/bin/ruff format --check .; exit 1; }
+
+types: venv ## Check types: mypy --strict
+	$(say) "types: mypy --strict"
+	@.venv/bin/mypy
+
+test-unit: venv ## Run the unit tests of the services
+	$(say) "unit tests of the services"
+	@$(SERVICE_TESTS) tests/service/unit --ignore tests/service/unit/heat_plugins
+
+test-contract: venv ## Run the contract tests: stores, transports, the API from outside
+	$(say) "contract tests of the services"
+	@$(SERVICE_TESTS) tests/service/contract -m "not lab"
+
+test-heat: lab-venv ## Run the tests of the Heat resource types in Heat's own environment
+	$(say) "tests of the Heat resource types"
+	@.lab/venv/bin/python -m pytest tests/service/unit/heat_plugins
+
+test-lab: lab-venv ## Run what needs the real cloud, starting it unless it runs
+	$(say) "tests on a real cloud; the lab's logs are in .lab/run/log"
+	@$(SERVICE_TESTS) tests/service -m lab --ignore tests/service/unit/heat_plugins
+
+# -- benchmarks --------------------------------------------------------------------------------
+
+.PHONY: bench
+bench: venv ## Measure: one line of JSON per figure
+	@$(PYTHON) -m bench
+
+# -- packages and collection: dist, collection, test-collection ... ------------------------------
+
+include tools/collection.mk
+
+# ----------------------------------------------------------------------------------------------
+
+.PHONY: clean
+clean: ## Remove what was built; environments and lab stay (.venv, .lab)
+	$(say) "removing .build, dist, caches"
+	@rm -rf .build dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/output
+	@find . -name __pycache__ -not -path './.venv/*' -not -path './.lab/*' -prune -exec rm -rf {} +
