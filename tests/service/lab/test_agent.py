@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent in the lab's cloud: real guests that Nova booted, real tokens, real metadata."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import mean
+
+import pytest
+
+from tests.service.receiver import Receiver, running_receiver
+from thermostat.samples.model import Sample
+
+pytestmark = pytest.mark.lab
+
+INTERVAL_S = 2
+GROUP = "agent-test"
+
+
+class Servers:
+    """Boots servers in the demo project and removes them."""
+
+    def __init__(self, lab) -> None:
+        cloud = lab.cloud("demo")
+        self._compute = cloud.compute
+        self._image = cloud.image.find_image("tiny").id
+        self._flavor = self._compute.find_flavor("tiny").id
+        self.project_id = cloud.current_project_id
+        self._booted: list[str] = []
+
+    def boot(self, name: str) -> str:
+        server = self._compute.create_server(
+            name=name,
+            image_id=self._image,
+            flavor_id=self._flavor,
+            networks="none",
+            metadata={"metering.server_group": GROUP, "metering.tier.name": "web", "private": "x"},
+        )
+        self._booted.append(server.id)
+        self._compute.wait_for_server(server, wait=120, interval=0.5)
+        return server.id
+
+    def delete(self, server_id: str) -> None:
+        self._booted.remove(server_id)
+        self._compute.delete_server(server_id)
+
+    def delete_all(self) -> None:
+        for server_id in list(self._booted):
+            self.delete(server_id)
+
+
+@pytest.fixture(scope="module")
+def servers(lab):
+    servers = Servers(lab)
+    yield servers
+    servers.delete_all()
+
+
+@pytest.fixture(scope="module")
+def pair(servers) -> tuple[str, str]:
+    return servers.boot("agent-1"), servers.boot("agent-2")
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with running_receiver() as receiver:
+        yield receiver
+
+
+@contextmanager
+def running_agent(lab, receiver, directory) -> Iterator[subprocess.Popen]:
+    config, log = directory / "agent.conf", directory / "agent.log"
+    config.write_text(
+        f"[agent]\ninterval = {INTERVAL_S}\nhost = {lab.info['compute_host']}\n"
+        f"libvirt_uri = {lab.libvirt_uri}\nspool_dir = {directory}/spool\n"
+        "[service_auth]\nauth_type = password\n"
+        f"auth_url = {lab.layout.auth_url}\nusername = thermostat\n"
+        f"password = {lab.layout.passwords['thermostat']}\nproject_name = service\n"
+        "user_domain_id = default\nproject_domain_id = default\n"
+        f"[metering]\nendpoint_override = {receiver.url}\n"
+    )
+    command = [sys.executable, "-m", "thermostat.cmd.agent", "--config-file", str(config)]
+    with log.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output) as agent:
+        try:
+            yield agent
+        finally:
+            agent.terminate()
+            agent.wait(30)
+            print(log.read_text())  # shown where the test fails
+    assert agent.returncode == 0
+    assert "Traceback" not in log.read_text()
+
+
+def cpu_utils(batch: list[Sample]) -> dict[str, float]:
+    return {
+        sample.resource_id: sample.volume
+        for sample in batch
+        if sample.name == "cpu_util"
+        and sample.metadata.get("user_metadata", {}).get("server_group") == GROUP
+    }
+
+
+def next_batches(receiver, count: int) -> list[list[Sample]]:
+    """Wait for this many more batches and give them."""
+    begun = len(receiver.batches)
+    receiver.wait_for(begun + count, timeout_s=60)
+    return receiver.batches[begun : begun + count]
+
+
+def test_every_meter_of_the_first_poll_carries_the_servers_metering_keys(
+    lab, servers, pair, receiver, tmp_path
+):
+    with running_agent(lab, receiver, tmp_path):
+        receiver.wait_for(1, timeout_s=60)
+    mine = [s for s in receiver.batches[0] if s.metadata["instance_id"] in pair]
+    assert {sample.metadata["instance_id"] for sample in mine} == set(pair)
+    assert {sample.name for sample in mine} >= {"cpu", "memory", "disk.device.read.bytes"}
+    for sample in mine:
+        assert sample.metadata["user_metadata"] == {"server_group": GROUP, "tier_name": "web"}
+        assert sample.metadata["display_name"] in {"agent-1", "agent-2"}
+        assert sample.metadata["name"].startswith("instance-")
+        assert sample.metadata["instance_host"] == lab.info["compute_host"]
+        assert (sample.metadata["vcpus"], sample.metadata["memory_mb"]) == (1, 64)
+        assert (sample.metadata["status"], sample.metadata["state"]) == ("active", "running")
+        assert sample.project_id == servers.project_id
+        assert sample.user_id
+
+
+def test_the_description_of_a_series_does_not_change_from_poll_to_poll(
+    lab, pair, receiver, tmp_path
+):
+    with running_agent(lab, receiver, tmp_path):
+        receiver.wait_for(4, timeout_s=60)
+    descriptions = [
+        {
+            sample.key: (sample.type, sample.unit, sample.user_id, sample.metadata)
+            for sample in batch
+            if sample.metadata["instance_id"] in pair and sample.name != "cpu_util"
+        }
+        for batch in receiver.batches[1:4]
+    ]
+    assert descriptions[0]
+    assert descriptions[0] == descriptions[1] == descriptions[2]
+
+
+def test_cpu_util_follows_the_load(lab, pair, receiver, tmp_path):
+    busy, idle = pair
+    lab.load(idle, on=False)
+    lab.load(busy, on=True)
+    try:
+        with running_agent(lab, receiver, tmp_path):
+            receiver.wait_for(2, timeout_s=60)
+            before_s = lab.domain(busy).info()[4] / 1e9, time.monotonic()
+            loaded = next_batches(receiver, 4)
+            after_s = lab.domain(busy).info()[4] / 1e9, time.monotonic()
+            share = 100 * (after_s[0] - before_s[0]) / (after_s[1] - before_s[1])
+            lab.load(busy, on=False)
+            next_batches(receiver, 2)
+            calm = next_batches(receiver, 3)
+    finally:
+        lab.load(busy, on=False)
+    measured = [cpu_utils(batch)[busy] for batch in loaded]
+    # what the neighbours on this machine leave to the guest, by libvirt's own account
+    assert mean(measured) == pytest.approx(share, abs=20)
+    assert min(measured) > 20
+    assert max(measured) <= 100
+    assert mean(cpu_utils(batch)[idle] for batch in loaded) < 10
+    assert mean(cpu_utils(batch)[busy] for batch in calm) < 10
+
+
+def test_a_member_that_joins_or_leaves_does_not_bend_the_groups_cpu_util(
+    lab, servers, pair, receiver, tmp_path
+):
+    for member in pair:
+        lab.load(member, on=False)
+    with running_agent(lab, receiver, tmp_path):
+        receiver.wait_for(2, timeout_s=60)
+        begun = len(receiver.batches)
+        third = servers.boot("agent-3")
+        lab.load(third, on=False)
+        next_batches(receiver, 3)
+        joined = len(receiver.batches)
+        servers.delete(third)
+        deadline = time.monotonic() + 60
+        while third in cpu_utils(receiver.batches[-1]):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        next_batches(receiver, 2)
+        batches = receiver.batches[begun:]
+    assert any(third in cpu_utils(batch) for batch in batches[: joined - begun])
+    members_before: set[str] = set(pair)
+    for batch in batches:
+        utils = cpu_utils(batch)
+        present = {sample.resource_id for sample in batch if sample.name == "cpu"}
+        # a rate needs two readings of the same member: no one else's change gets into it
+        assert utils.keys() <= members_before
+        assert utils.keys() >= set(pair)
+        assert all(0 <= value <= 100 for value in utils.values())
+        # the joiner's own boot is real load; those that were there stay idle throughout
+        assert mean(utils[member] for member in pair) < 10
+        members_before = present
