@@ -27,6 +27,9 @@ JSON_TYPE = "application/json"
 MEMORY_US = 86_400_000_000
 """How long a counter that is not read any more is remembered: one day of event time."""
 
+PRIMED_US = 3_600_000_000
+"""How far back stored counters are read at the start: one hour of event time."""
+
 _Decoder = Callable[..., list[Sample]]
 _DECODERS: Mapping[str, tuple[_Decoder, bool]] = {
     JSON_TYPE: (decode_json, True),
@@ -49,7 +52,10 @@ class Ingest:
         max_body_mb: int = 32,
         clock: Callable[[], int] = wall_clock_us,
     ) -> None:
-        """Call `on_stored` with the new samples of each batch, once they are on disk."""
+        """Call `on_stored` with the new samples of each batch, once they are on disk.
+
+        The newest stored counters are read first, so that the next readings have rates.
+        """
         self._store = store
         self._on_stored = on_stored
         self._clock = clock
@@ -59,6 +65,8 @@ class Ingest:
         self._forgotten_us = clock()
         self.max_body_bytes = max_body_mb * 1_000_000
         """The largest body that is worth reading."""
+        for sample in _counters(store, store.latest(self._forgotten_us - PRIMED_US)):
+            self._deriver.derive(sample)
 
     def receive(self, body: bytes, media_type: str) -> int:
         """Store all samples of a request's body, and give how many it had.
@@ -84,13 +92,6 @@ class Ingest:
                 self._unstored.update(derived)
             raise
         return len(samples)
-
-    def prime(self, since_us: int) -> None:
-        """Remember the newest stored counters: the next readings after a start have rates then."""
-        newest = self._store.latest(since_us)
-        with self._deriving:
-            for sample in _counters(self._store, newest):
-                self._deriver.derive(sample)
 
     def _store_all(self, samples: Sequence[Sample]) -> None:
         if not samples:

@@ -124,7 +124,6 @@ def test_a_refused_request_loses_no_rate(ingest, store, told):
 def test_a_restart_loses_no_rate(ingest, store):
     send(ingest, cpu(0, 0))
     restarted = Ingest(store, lambda _batch: None, clock=lambda: NOW_US)
-    restarted.prime(NOW_US - 3600 * S)
     send(restarted, cpu(10, 5e9))
     assert cpu_util(store) == [25]
 
