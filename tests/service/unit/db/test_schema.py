@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.schema import CreateTable
+
+from tests.service.alarm_support import open_database
+from thermostat.cmd import dbsync
+from thermostat.db.engine import open_engine, writer
+from thermostat.db.schema import SchemaError, check_schema, current_version, expected_version
+from thermostat.db.tables import METADATA
+
+
+@pytest.fixture
+def configuration(tmp_path):
+    path = tmp_path / "thermostat.conf"
+    path.write_text(f"[database]\nconnection = sqlite:///{tmp_path}/alarms.sqlite\n")
+    return ["--config-file", str(path)]
+
+
+def test_migrations_make_the_tables_that_the_code_uses(tmp_path):
+    engine = open_database(tmp_path / "db.sqlite")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, METADATA) == []
+    engine.dispose()
+
+
+@pytest.mark.parametrize("dialect", [postgresql.dialect(), mysql.dialect()])
+def test_tables_can_be_made_elsewhere(dialect):
+    for table in METADATA.sorted_tables:
+        assert f"CREATE TABLE {table.name}" in str(CreateTable(table).compile(dialect=dialect))
+
+
+def test_an_empty_database_is_refused_with_advice(tmp_path):
+    engine = open_engine(f"sqlite:///{tmp_path}/db.sqlite")
+    with pytest.raises(SchemaError, match=r"version none.*run thermostat-dbsync"):
+        check_schema(engine)
+    engine.dispose()
+
+
+def test_a_newer_database_is_refused(tmp_path):
+    engine = open_database(tmp_path / "db.sqlite")
+    with writer(engine).begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(SchemaError, match=r"9999.*newer release"):
+        check_schema(engine)
+    engine.dispose()
+
+
+def test_commits_are_on_disk(tmp_path):
+    engine = open_database(tmp_path / "db.sqlite")
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+    engine.dispose()
+
+
+class TestDbsync:
+    def test_upgrades_once(self, configuration, capsys):
+        assert dbsync.main([*configuration, "--check"]) == 1
+        assert "run thermostat-dbsync" in capsys.readouterr().err
+        assert dbsync.main(configuration) == 0
+        assert f"from version none to {expected_version()}" in capsys.readouterr().out
+        assert dbsync.main(configuration) == 0
+        assert "up to date" in capsys.readouterr().out
+        assert dbsync.main([*configuration, "--check"]) == 0
+
+    def test_says_why_it_cannot(self, tmp_path, capsys):
+        path = tmp_path / "t.conf"
+        path.write_text(f"[database]\nconnection = sqlite:///{tmp_path}/missing/a.sqlite\n")
+        assert dbsync.main(["--config-file", str(path)]) == 1
+        assert "unable to open database file" in capsys.readouterr().err
+        assert dbsync.main(["--config-file", "/nonexistent.conf"]) == 1
+        assert "/nonexistent.conf" in capsys.readouterr().err
+
+
+def test_version_of_an_upgraded_database(tmp_path):
+    engine = open_database(tmp_path / "db.sqlite")
+    check_schema(engine)
+    assert current_version(engine) == expected_version()
+    engine.dispose()
