@@ -26,9 +26,7 @@ def fill(layout: Layout, admin: "Connection") -> None:
         roles[name] = identity.create_role(name=name)
 
     def user_with(name: str, project: object, *role_names: str) -> None:
-        user = identity.create_user(
-            name=name, password=layout.passwords[name], domain_id="default"
-        )
+        user = identity.create_user(name=name, password=layout.passwords[name], domain_id="default")
         for role in role_names:
             identity.assign_project_role_to_user(project, user, roles[role])
 

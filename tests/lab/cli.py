@@ -5,8 +5,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from tests.lab import web
 from tests.lab.errors import LabError
-from tests.lab.lab import WEB, Lab
+from tests.lab.lab import Lab
 from tests.lab.layout import DEFAULT_PORT_BASE, DEFAULT_STATE_DIR, LISTENERS, Choices
 from tests.lab.steps import Clock
 
@@ -60,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
         "status", parents=[common], help="what runs, and its memory; exit status 1 if not all does"
     )
     restart = commands.add_parser("restart", parents=[common], help="restart one service")
-    restart.add_argument("service", choices=tuple(WEB))
+    restart.add_argument("service", choices=tuple(web.PROCESSES))
     load = commands.add_parser("load", parents=[common], help="make a server's guest busy or idle")
     load.add_argument("server", metavar="SERVER_ID")
     load.add_argument("switch", choices=("on", "off"))

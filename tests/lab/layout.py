@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.lab.errors import LabError
 
 ROOT = Path(__file__).resolve().parents[2]
-DEFAULT_STATE_DIR = ROOT / ".lab" / "run"
+DEFAULT_STATE_DIR = Path(os.environ.get("THERMOSTAT_LAB_STATE", ROOT / ".lab" / "run"))
 DEFAULT_PORT_BASE = 15000
 HOST = "127.0.0.1"
 REGION = "RegionOne"

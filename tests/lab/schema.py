@@ -19,7 +19,7 @@ def _manage(
     layout: Layout, processes: Processes, program: str, config: str, commands: Sequence[str]
 ) -> None:
     """Run a program's commands; `program` is its console script as MODULE:FUNCTION."""
-    name = config.split(".")[0] + "-manage"
+    name = config.partition(".")[0] + "-manage"
     config_file = str(layout.etc / config)
     arguments = [[name, "--config-file", config_file, *line.split()] for line in commands]
     with processes.log(name).open("ab") as log:

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The processes that serve HTTP: how each is started, and whether it answers."""
+
+import http.client
+import socket
+import time
+from pathlib import Path
+
+from tests.lab.errors import LabError, with_log
+from tests.lab.layout import HOST, LISTENERS, Layout
+from tests.lab.processes import Processes
+
+SERVICES = Path(__file__).with_name("services")
+TIMEOUT_S = 180.0
+# Each process with the listeners that it opens, the last of them when it is ready.
+PROCESSES = {
+    "keystone": ("keystone",),
+    "placement": ("placement",),
+    "glance": ("glance",),
+    "neutron": ("neutron",),
+    "heat": ("heat", "heat-cfn"),
+    "nova": ("nova",),
+}
+# Projects whose WSGI module is served as it is: module, threads, environment.
+# Keystone's context middleware keeps a request's token in an object that all requests share:
+# with two threads one user's token leaks into another's request.
+MODULES = {
+    "keystone": ("keystone.wsgi.api:application", 1, "OS_KEYSTONE_CONFIG_DIR"),
+    "placement": ("placement.wsgi.api:application", 4, "OS_PLACEMENT_CONFIG_DIR"),
+    "glance": ("glance.wsgi.api:application", 4, "OS_GLANCE_CONFIG_DIR"),
+}
+
+
+def start(layout: Layout, processes: Processes, name: str) -> None:
+    """Start one of PROCESSES and return once it answers."""
+    command, env = _command(layout, name)
+    processes.start(name, command, env)
+    deadline = time.monotonic() + TIMEOUT_S
+    while not answers(layout, name):
+        processes.must_run(name)
+        if time.monotonic() > deadline:
+            message = f"{name}: no answer at {layout.url(name)} in {TIMEOUT_S:.0f} s"
+            raise with_log(message, processes.log(name))
+        time.sleep(0.05)
+
+
+def _command(layout: Layout, name: str) -> tuple[list[str | Path], dict[str, str]]:
+    """The command of a process and what it needs in its environment."""
+    python = layout.venv / "bin" / "python"
+    addresses = [f"{HOST}:{layout.port(listener)}" for listener in PROCESSES[name]]
+    if name in MODULES:
+        module, threads, variable = MODULES[name]
+        program = "glance-api" if name == "glance" else name
+        serve = SERVICES / "serve.py"
+        command = [python, serve, module, *addresses, str(threads), program]
+        return command, {variable: str(layout.etc)}
+    if name == "heat":
+        script = SERVICES / "heat_all_in_one.py"
+        return [python, script, *addresses, layout.etc / "heat.conf"], {}
+    if name == "nova":
+        env = {"OS_NOVA_CONFIG_DIR": str(layout.etc)}
+        return [python, SERVICES / "nova_all_in_one.py", *addresses], env
+    return [python, SERVICES / "neutron_stand_in.py", *addresses], {}
+
+
+def answers(layout: Layout, name: str) -> bool:
+    """Whether a process answers on all its listeners with anything but a server's error."""
+    return all(_get(layout.port(listener)) for listener in PROCESSES[name])
+
+
+def _get(port: int) -> bool:
+    connection = http.client.HTTPConnection(HOST, port, timeout=10)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status < http.HTTPStatus.INTERNAL_SERVER_ERROR
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def require_free_ports(layout: Layout) -> None:
+    """Raise LabError if another program listens where the lab wants to."""
+    for name in LISTENERS:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, layout.port(name)))
+            except OSError as error:
+                message = f"port {layout.port(name)} for {name} is in use; choose --port-base"
+                raise LabError(message) from error

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab, shared by all tests of a run that need a real cloud."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab import Lab
+from tests.lab.steps import Clock
+
+
+@pytest.fixture(scope="session")
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """The lab in the default state directory, started if need be, what it says shown at once.
+
+    One that already ran is left running, and so is every one if THERMOSTAT_KEEP_LAB is set.
+    """
+    lab = Lab()
+    keep = lab.is_begun() or bool(os.environ.get("THERMOSTAT_KEEP_LAB"))
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(flush=True)
+        lab.up(progress=Clock())
+    yield lab
+    if not keep:
+        lab.down()
