@@ -14,6 +14,7 @@ _Schema = properties.Schema
 
 OPERATORS = ["lt", "le", "eq", "ne", "ge", "gt"]
 STATISTICS = ["avg", "min", "max", "sum", "count", "last", "stddev"]
+VALUE_TYPES = ["integer", "float", "string", "boolean", "datetime"]
 QUERY_FIELDS = r"(resource_id|project_id|user_id|source|(resource_)?metadata\..+)$"
 
 
@@ -55,9 +56,9 @@ class MeteringAlarm(alarm_base.BaseAlarm):
     )  # fmt: skip
 
     QUERY_KEYS = (
-        FIELD, OP, VALUE,
+        FIELD, OP, VALUE, TYPE,
     ) = (
-        "field", "op", "value",
+        "field", "op", "value", "type",
     )  # fmt: skip
 
     properties_schema = {  # noqa: RUF012 - Heat's own form
@@ -128,6 +129,14 @@ class MeteringAlarm(alarm_base.BaseAlarm):
                         constraints=[constraints.AllowedValues(OPERATORS)],
                     ),
                     VALUE: _Schema(_Schema.STRING, _("The value."), required=True),
+                    TYPE: _Schema(
+                        _Schema.STRING,
+                        _(
+                            "Taken from templates that have it, and not needed: a value is "
+                            "compared as what the field is."
+                        ),
+                        constraints=[constraints.AllowedValues(VALUE_TYPES)],
+                    ),
                 },
             ),
             default=[],
@@ -138,7 +147,8 @@ class MeteringAlarm(alarm_base.BaseAlarm):
 
     def rule(self, props: Mapping[str, Any]) -> dict[str, Any]:
         """Give the API's threshold rule for these properties."""
-        written = [{key: term[key] for key in self.QUERY_KEYS} for term in props[self.QUERY]]
+        terms = (self.FIELD, self.OP, self.VALUE)
+        written = [{key: term[key] for key in terms} for term in props[self.QUERY]]
         matched = matching.conditions(props[self.METER_NAME], props[self.MATCHING_METADATA])
         plain = set(self.PROPERTIES) - {self.MATCHING_METADATA, self.QUERY}
         return {self.QUERY: [*written, *matched]} | {name: props[name] for name in plain}

@@ -90,6 +90,7 @@ class Cloud:
                 _service(service_type, self.alarm_service.url, region),
                 _service("cloudformation", "http://127.0.0.1:1/v1"),
                 _service("orchestration", "http://127.0.0.1:1/v1/5678"),
+                _service("compute", "http://127.0.0.1:1/v2.1"),
             ],
         }
         return context.RequestContext.from_dict(

@@ -112,7 +112,7 @@ class TestCreate:
             enabled="false",
             repeat_actions="False",
             severity="critical",
-            query=[{"field": "resource_id", "op": "ne", "value": "x"}],
+            query=[{"field": "resource_id", "op": "ne", "value": "x", "type": "string"}],
             time_constraints=[
                 {"name": "day", "start": "0 8 * * *", "duration": "3600", "timezone": "Asia/Taipei"}
             ],
