@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import threading
 import time
+import zlib
 from itertools import pairwise
 
 import pytest
@@ -57,7 +58,7 @@ def delivery(tmp_path):
 def spooled(delivery) -> list[dict[str, float]]:
     batches = []
     while (entry := delivery.spool.head()) is not None:
-        samples = decode_columnar(entry.batch, now_us=10**15)
+        samples = decode_columnar(zlib.decompress(entry.batch), now_us=10**15)
         assert len({sample.timestamp_us for sample in samples}) == 1
         batches.append({sample.name: sample.volume for sample in samples})
         delivery.spool.remove(entry.number)
@@ -108,7 +109,7 @@ def test_polling_does_not_wait_for_a_receiver_that_is_away(pollster, tmp_path):
     assert pollster.closed
     times = []
     while (entry := delivery.spool.head()) is not None:
-        times.append(decode_columnar(entry.batch, now_us=10**16)[0].timestamp_us)
+        times.append(decode_columnar(zlib.decompress(entry.batch), now_us=10**16)[0].timestamp_us)
         delivery.spool.remove(entry.number)
     assert len(times) >= 3
     steps = [later - earlier for earlier, later in pairwise(times)]

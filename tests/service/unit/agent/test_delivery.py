@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import time
+import zlib
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_batches_are_delivered_in_order_and_leave_the_spool(delivery, publisher)
 
 
 def test_what_an_earlier_agent_left_is_delivered_first(tmp_path, publisher):
-    Spool(tmp_path, 1000).put(b"old")
+    Spool(tmp_path, 1000).put(zlib.compress(b"old"))
     delivery = Delivery("fake", publisher, Spool(tmp_path, 1000))
     delivery.offer(b"new")
     delivery.start()
@@ -83,7 +84,7 @@ def test_a_refused_batch_does_not_block_the_others(delivery, publisher, tmp_path
     wait_until(lambda: publisher.batches == [b"1", b"2"])
     assert delivery.counters.refused == 1
     (kept,) = (tmp_path / "spool" / "refused").iterdir()
-    assert kept.read_bytes().endswith(b"bad")
+    assert kept.read_bytes().endswith(zlib.compress(b"bad", 1))
 
 
 def test_retry_after_is_honoured(delivery, publisher):
@@ -135,4 +136,20 @@ def test_stopping_leaves_what_cannot_be_delivered_on_disk(tmp_path, publisher):
     started = time.monotonic()
     delivery.stop(5)
     assert time.monotonic() - started < 2
-    assert Spool(tmp_path, 1000).head().batch == b"1"
+    assert Spool(tmp_path, 1000).head().batch == zlib.compress(b"1", 1)
+
+
+def test_a_spooled_file_that_is_no_batch_is_set_aside(tmp_path, publisher):
+    spool = Spool(tmp_path, 1000)
+    spool.put(b"of another version")
+    delivery = Delivery("fake", publisher, spool)
+    delivery.offer(b"1")
+    delivery.start()
+    wait_until(lambda: publisher.batches == [b"1"])
+    delivery.stop(5)
+    assert len(list((tmp_path / "refused").iterdir())) == 1
+
+
+def test_batches_are_compressed_on_disk(delivery):
+    delivery.offer(b"much the same " * 10_000)
+    assert delivery.spool.used_bytes < 14_000

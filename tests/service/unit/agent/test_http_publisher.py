@@ -65,14 +65,14 @@ def test_any_other_answer_means_try_again_later(publisher, receiver, status):
 @pytest.mark.parametrize(
     ("header", "least_s", "most_s"),
     [
-        ("7", 7, 7),
-        (formatdate(time.time() + 100, usegmt=True), 90, 101),
-        (formatdate(time.time() - 100, usegmt=True), 0, 0),
+        (lambda: "7", 7, 7),
+        (lambda: formatdate(time.time() + 100, usegmt=True), 90, 101),
+        (lambda: formatdate(time.time() - 100, usegmt=True), 0, 0),
     ],
 )
 def test_retry_after_is_passed_on(publisher, receiver, header, least_s, most_s):
     for status in (429, 503):
-        receiver.answer = Answer(status, headers={"Retry-After": header})
+        receiver.answer = Answer(status, headers={"Retry-After": header()})
         with pytest.raises(Unavailable) as caught:
             publisher.publish(BATCH)
         assert least_s <= caught.value.retry_after_s <= most_s
