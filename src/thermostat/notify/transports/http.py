@@ -176,14 +176,14 @@ def _retry_after_s(value: str | None) -> float:
 
 def _describe(error: HTTPError) -> str:
     match error:
-        case urllib3.exceptions.ConnectTimeoutError():
-            return "no connection in time"
         case urllib3.exceptions.ReadTimeoutError():
             return "no answer in time"
         case urllib3.exceptions.NameResolutionError():
             return "the host's name cannot be resolved"
         case urllib3.exceptions.NewConnectionError():
             return "no connection"
+        case urllib3.exceptions.ConnectTimeoutError():
+            return "no connection in time"
         case urllib3.exceptions.SSLError():
             return "TLS failed: the certificate may not be trusted"
         case _:
