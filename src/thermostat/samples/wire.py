@@ -17,7 +17,7 @@ import re
 import sys
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from math import isfinite
 from typing import Annotated, Any, Generic, NoReturn, TypeVar
 
@@ -37,8 +37,7 @@ MAX_ID_LENGTH = 255
 MAX_DEPTH = 20
 """How deep the maps and lists of resource metadata may be nested."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+_EPOCH = datetime(1970, 1, 1)
 
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH)]
@@ -151,8 +150,7 @@ def _accept(index: int, item: _HttpSample, latest_us: int) -> Sample:
         )
     if item.monotonic_time is not None and not isfinite(item.monotonic_time):
         raise InvalidSamples(index, "monotonic_time", "Expected a finite number")
-    when = item.timestamp
-    timestamp_us = ((when if when.tzinfo else when.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
+    timestamp_us = _us_since_epoch(item.timestamp)
     _check_time(index, "timestamp", timestamp_us, latest_us)
     return Sample(
         name=item.name,
@@ -167,6 +165,15 @@ def _accept(index: int, item: _HttpSample, latest_us: int) -> Sample:
         metadata=item.resource_metadata or {},
         source=item.source or "openstack",
     )
+
+
+def _us_since_epoch(when: datetime) -> int:
+    """Give microseconds since the epoch; without an offset it is UTC."""
+    # Several times as fast as subtracting aware datetimes and dividing by a microsecond.
+    since = when.replace(tzinfo=None) - _EPOCH
+    if when.tzinfo is not None:
+        since -= when.utcoffset() or timedelta()
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def _check_time(index: int, field: str, timestamp_us: int, latest_us: int) -> None:
