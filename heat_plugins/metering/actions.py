@@ -43,39 +43,30 @@ def is_url(action: str) -> bool:
     return bool(_URL.match(action))
 
 
-def refusal(stack: Any, action: str) -> str | None:
-    """Say why this action cannot work; None: it can."""
-    if is_url(action):
-        return None
-    target = find_resource(stack, action)
-    if target is None:
-        return f'"{action}" is neither a URL nor the name of a resource in this stack'
-    if _url_attribute(target) is None:
-        attributes = " nor ".join(URL_ATTRIBUTES)
-        return f'resource "{action}" ({target.type()}) has neither attribute {attributes}'
-    return None
+def check(stack: Any, action: str) -> None:
+    """Raise ValueError, which says why, if this action cannot work."""
+    if not is_url(action):
+        _target(stack, action)
 
 
 def url(stack: Any, action: str) -> str:
     """Give the URL to call for an action; ValueError says why there is none."""
     if is_url(action):
         return action
-    reason = refusal(stack, action)
-    if reason:
-        raise ValueError(reason)
-    target = find_resource(stack, action)
-    found = target.FnGetAtt(_url_attribute(target))
+    target, attribute = _target(stack, action)
+    found = target.FnGetAtt(attribute)
     if not found:
         raise ValueError(f'resource "{action}" ({target.type()}) has no URL yet')
     return str(found)
 
 
-def find_resource(stack: Any, action: str) -> Any | None:
-    """Give the resource of the stack that an action names, or None."""
-    if action in stack:
-        return stack[action]
-    return stack.resource_by_refid(action)
-
-
-def _url_attribute(target: Any) -> str | None:
-    return next((name for name in URL_ATTRIBUTES if name in target.attributes_schema), None)
+def _target(stack: Any, action: str) -> tuple[Any, str]:
+    """Give the resource that an action names, and the name of the attribute that is its URL."""
+    target = stack[action] if action in stack else stack.resource_by_refid(action)
+    if target is None:
+        raise ValueError(f'"{action}" is neither a URL nor the name of a resource in this stack')
+    for attribute in URL_ATTRIBUTES:
+        if attribute in target.attributes_schema:
+            return target, attribute
+    missing = " nor ".join(URL_ATTRIBUTES)
+    raise ValueError(f'resource "{action}" ({target.type()}) has neither attribute {missing}')

@@ -190,9 +190,10 @@ class BaseAlarm(resource.Resource):
         if not self.stack.strict_validate and not _is_literal(raw):
             return
         for action in actions.written(raw):
-            reason = actions.refusal(self.stack, action)
-            if reason:
-                raise self._property_error([name], reason)
+            try:
+                actions.check(self.stack, action)
+            except ValueError as error:
+                raise self._property_error([name], str(error)) from error
 
     def _property_error(self, path: list[Any], message: str) -> Exception:
         template = self.stack.t

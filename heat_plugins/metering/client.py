@@ -21,7 +21,7 @@ TIMEOUT_S = 60
 """How long one request may take; an alarm with a trust costs the service several calls."""
 
 
-class AlarmServiceError(exception.Error):  # type: ignore[misc] # Heat ships no types
+class AlarmServiceError(exception.Error):
     """The alarm service refused, failed or could not be reached."""
 
 
