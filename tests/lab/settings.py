@@ -71,7 +71,8 @@ def keystone(layout: Layout) -> Sections:
         "database": _database(layout, "keystone"),
         "fernet_tokens": {"key_repository": layout.etc / "fernet"},
         "credential": {"key_repository": layout.etc / "credential"},
-        "cache": {"enabled": "false"},
+        # Without a cache every request derives its token's roles anew: ten times slower.
+        "cache": {"enabled": "true", "backend": "oslo_cache.dict"},
         "identity": {"password_hash_rounds": 4},
     }
 

@@ -18,7 +18,9 @@ def run(function: object, arguments: list[str]) -> int:
     """Call `function` in a child, as a console script would; the exit status."""
     pid = os.fork()
     if pid:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        _, status, usage = os.wait4(pid, 0)
+        print(f"took {usage.ru_utime + usage.ru_stime:.1f} s of CPU", flush=True)
+        return os.waitstatus_to_exitcode(status)
     sys.argv = arguments
     status = 1
     try:
