@@ -98,7 +98,7 @@ class Pieces:
     def between(self, start_us: int | None, end_us: int | None) -> Iterator[Piece]:
         """Give the pieces that can hold start < event time ≤ end."""
         for hour in self.hours():
-            after_start = start_us is None or (hour + 1) * HOUR_US > start_us
+            after_start = start_us is None or (hour + 1) * HOUR_US > start_us + 1
             if after_start and (end_us is None or hour * HOUR_US <= end_us):
                 yield from self.of(hour)
 

@@ -61,7 +61,7 @@ class Writer:
         expired = len(batch) - int(np.count_nonzero(wanted))
         if expired:
             LOG.warning("%d samples are older than the retention and were not kept", expired)
-        wanted &= self._is_new(batch)
+        wanted[wanted] = self._is_new(batch.where(wanted))
         rows = batch if wanted.all() else batch.where(wanted)
         if len(rows):
             self._insert(rows, now_us)
@@ -79,7 +79,15 @@ class Writer:
 
     def _is_stored(self, rows: Batch) -> NDArray[np.bool_]:
         """Tell which rows have a stored sample of their series and instant."""
-        start_us, end_us = int(rows.timestamp_us.min()) - 1, int(rows.timestamp_us.max())
+        stored = np.zeros(len(rows), np.bool_)
+        hours = rows.timestamp_us // HOUR_US
+        for hour in np.unique(hours).tolist():
+            positions = np.flatnonzero(hours == hour)
+            stored[positions] = self._is_stored_in_hour(rows.where(positions))
+        return stored
+
+    def _is_stored_in_hour(self, rows: Batch) -> NDArray[np.bool_]:
+        first_us, last_us = int(rows.timestamp_us.min()), int(rows.timestamp_us.max())
         wanted = {
             "position": np.arange(len(rows)),
             "series_id": rows.series_id,
@@ -92,13 +100,13 @@ class Writer:
                 sql = (
                     "select position from wanted semi join"
                     f" (select series_id, timestamp_us from {samples}"
-                    f" where timestamp_us between {start_us} and {end_us}) stored"
+                    f" where timestamp_us between {first_us} and {last_us}) stored"
                     " using (series_id, timestamp_us)"
                 )
                 return np.asarray(cursor.execute(sql).fetchnumpy()["position"])
 
         stored = np.zeros(len(rows), np.bool_)
-        stored[self._pieces.read(start_us, end_us, query)] = True
+        stored[self._pieces.read(first_us - 1, last_us, query)] = True
         return stored
 
     def _insert(self, rows: Batch, now_us: int) -> None:

@@ -219,6 +219,19 @@ def test_a_failed_seal_is_made_good_later(store, monkeypatch):
     assert tables(store) == [f"hour_{HOUR}_0_sealed"]
 
 
+def test_only_the_hours_of_a_span_are_read(store):
+    put(store, *(NOW_US + hour * HOUR_US for hour in range(4)))
+
+    def hours(start_us, end_us):
+        return [piece.hour - HOUR for piece in store._pieces.between(start_us, end_us)]
+
+    assert hours(None, None) == [0, 1, 2, 3]
+    assert hours(NOW_US + HOUR_US - 1, NOW_US + 2 * HOUR_US) == [1, 2]
+    assert hours(NOW_US + HOUR_US - 2, NOW_US + 2 * HOUR_US - 1) == [0, 1]
+    assert hours(NOW_US + 3 * HOUR_US, None) == [3]
+    assert hours(None, NOW_US - 1) == []
+
+
 class TestRetention:
     @pytest.fixture
     def store(self, tmp_path, clock):
