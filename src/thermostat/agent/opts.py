@@ -76,9 +76,9 @@ AGENT_OPTS = [
     ),
     cfg.FloatOpt(
         "nova_wait",
-        default=2.0,
+        default=3.0,
         min=0.0,
-        help="Seconds that a poll waits for Nova when it has met a new server; at most a quarter "
+        help="Seconds that a poll waits for Nova when it has met a new server; at most a third "
         "of the interval is used. After that its samples go without user_metadata until Nova "
         "answers.",
     ),

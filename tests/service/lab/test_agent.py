@@ -70,10 +70,12 @@ def receiver() -> Iterator[Receiver]:
 
 
 @contextmanager
-def running_agent(lab, receiver, directory) -> Iterator[subprocess.Popen]:
+def running_agent(
+    lab, receiver, directory, interval_s: int = INTERVAL_S
+) -> Iterator[subprocess.Popen]:
     config, log = directory / "agent.conf", directory / "agent.log"
     config.write_text(
-        f"[agent]\ninterval = {INTERVAL_S}\nhost = {lab.info['compute_host']}\n"
+        f"[agent]\ninterval = {interval_s}\nhost = {lab.info['compute_host']}\n"
         f"libvirt_uri = {lab.libvirt_uri}\nspool_dir = {directory}/spool\n"
         "[service_auth]\nauth_type = password\n"
         f"auth_url = {lab.layout.auth_url}\nusername = thermostat\n"
@@ -102,6 +104,14 @@ def cpu_utils(batch: list[Sample]) -> dict[str, float]:
     }
 
 
+def wait_until_measured(receiver, members) -> None:
+    """Wait for a batch with the cpu_util of all these members."""
+    deadline = time.monotonic() + 90
+    while not receiver.batches or not cpu_utils(receiver.batches[-1]).keys() >= set(members):
+        assert time.monotonic() < deadline, "the group has no cpu_util"
+        time.sleep(0.1)
+
+
 def next_batches(receiver, count: int) -> list[list[Sample]]:
     """Wait for this many more batches and give them."""
     begun = len(receiver.batches)
@@ -112,7 +122,7 @@ def next_batches(receiver, count: int) -> list[list[Sample]]:
 def test_every_meter_of_the_first_poll_carries_the_servers_metering_keys(
     lab, servers, pair, receiver, tmp_path
 ):
-    with running_agent(lab, receiver, tmp_path):
+    with running_agent(lab, receiver, tmp_path, interval_s=10):
         receiver.wait_for(1, timeout_s=60)
     mine = [s for s in receiver.batches[0] if s.metadata["instance_id"] in pair]
     assert {sample.metadata["instance_id"] for sample in mine} == set(pair)
@@ -132,14 +142,15 @@ def test_the_description_of_a_series_does_not_change_from_poll_to_poll(
     lab, pair, receiver, tmp_path
 ):
     with running_agent(lab, receiver, tmp_path):
-        receiver.wait_for(4, timeout_s=60)
+        wait_until_measured(receiver, pair)
+        batches = next_batches(receiver, 3)
     descriptions = [
         {
             sample.key: (sample.type, sample.unit, sample.user_id, sample.metadata)
             for sample in batch
-            if sample.metadata["instance_id"] in pair and sample.name != "cpu_util"
+            if sample.metadata["instance_id"] in pair
         }
-        for batch in receiver.batches[1:4]
+        for batch in batches
     ]
     assert descriptions[0]
     assert descriptions[0] == descriptions[1] == descriptions[2]
@@ -151,7 +162,7 @@ def test_cpu_util_follows_the_load(lab, pair, receiver, tmp_path):
     lab.load(busy, on=True)
     try:
         with running_agent(lab, receiver, tmp_path):
-            receiver.wait_for(2, timeout_s=60)
+            wait_until_measured(receiver, pair)
             before_s = lab.domain(busy).info()[4] / 1e9, time.monotonic()
             loaded = next_batches(receiver, 4)
             after_s = lab.domain(busy).info()[4] / 1e9, time.monotonic()
@@ -176,11 +187,11 @@ def test_a_member_that_joins_or_leaves_does_not_bend_the_groups_cpu_util(
     for member in pair:
         lab.load(member, on=False)
     with running_agent(lab, receiver, tmp_path):
-        receiver.wait_for(2, timeout_s=60)
+        wait_until_measured(receiver, pair)
         begun = len(receiver.batches)
         third = servers.boot("agent-3")
         lab.load(third, on=False)
-        next_batches(receiver, 3)
+        wait_until_measured(receiver, (*pair, third))
         joined = len(receiver.batches)
         servers.delete(third)
         deadline = time.monotonic() + 60

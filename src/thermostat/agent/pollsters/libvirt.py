@@ -47,11 +47,11 @@ class LibvirtPollster:
     def __init__(self, conf: cfg.ConfigOpts, reader: DomainReader | None = None) -> None:
         options = conf.agent
         self._host = options.host
-        self._nova_wait_s = min(options.nova_wait, options.interval / 4)
+        self._nova_wait_s = min(options.nova_wait, options.interval / 3)
         self._reader = reader or DomainReader(
             options.libvirt_uri,
             timeout_s=min(options.libvirt_timeout, options.interval / 2),
-            search_s=options.interval / 4,
+            search_s=options.interval / 5,
         )
         self._known: dict[str, _Known] = {}
         self._servers: ServerDirectory | None = None
