@@ -89,7 +89,7 @@ class TokenCheck(AuthProtocol):  # type: ignore[misc]  # keystonemiddleware has 
 
 def protect(app: "WSGIApplication", conf: ConfigOpts) -> "WSGIApplication":
     """Put the token check in front of the application, but for the public paths."""
-    options = {"oslo_config_config": conf, "log_name": __name__, "cache": CACHE_KEY}
+    options = {"oslo_config_config": conf, "cache": CACHE_KEY}
     protected = TokenCheck(app, options)
     # Without an object under this key keystonemiddleware uses the memcached servers.
     memory = None if conf.keystone_authtoken.memcached_servers else TokenMemory()
