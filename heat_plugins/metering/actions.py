@@ -54,10 +54,24 @@ def url(stack: Any, action: str) -> str:
     if is_url(action):
         return action
     target, attribute = _target(stack, action)
-    found = target.FnGetAtt(attribute)
+    found = _read(stack, target, attribute)
     if not found:
         raise ValueError(f'resource "{action}" ({target.type()}) has no URL yet')
     return str(found)
+
+
+def _read(stack: Any, target: Any, attribute: str) -> Any:
+    """Give the attribute of another resource of the stack; None: it does not exist yet."""
+    if not stack.in_convergence_check:
+        return target.FnGetAtt(attribute)
+    if target.id is None:
+        return None
+    # While Heat works on one resource it knows of the others only what the template's functions
+    # read, so what a mere name refers to must be loaded. The stack lives as long as its name here.
+    loaded, _definition, _stack = target.load(
+        stack.context, target.id, stack.current_traversal, True, {}
+    )
+    return loaded.FnGetAtt(attribute)
 
 
 def _target(stack: Any, action: str) -> tuple[Any, str]:
