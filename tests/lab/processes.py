@@ -58,7 +58,7 @@ class Processes:
     def __init__(self, state: Path) -> None:
         self._pid_dir = state / "pid"
         self._log_dir = state / "log"
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._children: dict[str, int] = {}  # pids; until they are reaped they stay zombies
 
     def log(self, name: str) -> Path:
         """The log that the process `name` writes."""
@@ -72,20 +72,11 @@ class Processes:
             return
         self.stop([name])  # what its former leader left behind
         self._pid_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self.log(name).open("ab") as log:
-            child = subprocess.Popen(
-                [str(word) for word in command],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
-            )
-        self._children[name] = child
-        started = stat(child.pid)
+        self._children[name] = pid = _spawn(command, {**os.environ, **(env or {})}, self.log(name))
+        started = stat(pid)
         if started is None:
             raise with_log(f"{name} ended at once", self.log(name))
-        record = {"pid": child.pid, "start": started.start, "boot": boot_id()}
+        record = {"pid": pid, "start": started.start, "boot": boot_id()}
         (self._pid_dir / name).write_text(json.dumps(record))
 
     def run(
@@ -110,8 +101,7 @@ class Processes:
 
     def running(self, name: str) -> int | None:
         """The pid of the process `name` if it is alive and is the one that was started."""
-        if (child := self._children.get(name)) is not None:
-            child.poll()  # reaps it
+        self._reap(name, os.WNOHANG)
         record = self._record(name)
         if record is None:
             return None
@@ -145,8 +135,7 @@ class Processes:
                 self.running(name)
             for pid in self.members(name):
                 _signal(pid, signal.SIGKILL)
-            if (child := self._children.pop(name, None)) is not None:
-                child.wait()
+            self._reap(name, 0)
             while self.members(name):
                 time.sleep(0.01)
             (self._pid_dir / name).unlink(missing_ok=True)
@@ -156,12 +145,34 @@ class Processes:
         if self.running(name) is None:
             raise with_log(f"{name} has ended", self.log(name))
 
+    def _reap(self, name: str, options: int) -> None:
+        """Let the kernel forget a child that has ended."""
+        if (pid := self._children.get(name)) is not None and os.waitpid(pid, options)[0]:
+            del self._children[name]
+
     def _record(self, name: str) -> dict[str, int] | None:
         try:
             record = json.loads((self._pid_dir / name).read_text())
         except (FileNotFoundError, ValueError):
             return None
         return record if record["boot"] == boot_id() else None
+
+
+def _spawn(command: Sequence[str | Path], env: Mapping[str, str], log: Path) -> int:
+    """The pid of a new process in a session of its own that outlives us."""
+    words = [str(word) for word in command]
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    return os.posix_spawnp(
+        words[0],
+        words,
+        {**env, "PYTHONUNBUFFERED": "1"},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, log, append, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
