@@ -90,7 +90,7 @@ class FakeConnection:
 
 @pytest.fixture
 def fake(monkeypatch):
-    monkeypatch.setattr(_domains, "ALONE_S", 0.1)
+    monkeypatch.setattr(_domains, "ALONE_S", 0.4)
     fake = FakeLibvirt(5)
     yield fake
     for number in list(fake.stopped):
@@ -99,7 +99,7 @@ def fake(monkeypatch):
 
 @pytest.fixture
 def reader(fake):
-    return DomainReader("fake:///", timeout_s=0.2, search_s=2.0, connect=fake.open)
+    return DomainReader("fake:///", timeout_s=1.0, search_s=5.0, connect=fake.open)
 
 
 def numbers(readings) -> list[int]:
@@ -125,7 +125,7 @@ def test_a_quarantined_domain_is_left_out_of_the_bulk_call(fake, reader):
     fake.calls.clear()
     started = time.monotonic()
     assert numbers(reader.read()) == [0, 1, 3, 4]
-    assert time.monotonic() - started < 0.15
+    assert time.monotonic() - started < 1.0
     assert fake.calls == ["list", "listed 4", "list"]
 
 
@@ -160,7 +160,7 @@ def test_all_hang(fake, reader):
 
 
 def test_the_search_has_a_deadline_and_goes_on_at_the_next_poll(fake):
-    reader = DomainReader("fake:///", timeout_s=0.2, search_s=0.05, connect=fake.open)
+    reader = DomainReader("fake:///", timeout_s=1.0, search_s=0.2, connect=fake.open)
     for number in (0, 1):
         fake.stop(number)
     seen = [numbers(reader.read()) for _ in range(3)]

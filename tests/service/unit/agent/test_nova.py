@@ -168,13 +168,12 @@ def test_while_nova_fails_what_is_known_stays_in_use(nova, make_directory):
 
 def test_a_slow_nova_delays_a_poll_no_longer_than_agreed(nova, make_directory):
     nova.add("a", **{"metering.server_group": "grp"})
-    nova.delay_s = 1.0
+    nova.delay_s = 3.0
     directory = make_directory()
     started = time.monotonic()
     assert directory.find(["a"], 0.2) == {}
-    assert time.monotonic() - started < 0.6
-    time.sleep(1.2)
-    assert groups(directory.find(["a"], 0.2)) == {"a": {"server_group": "grp"}}
+    assert time.monotonic() - started < 1.5
+    assert groups(directory.find(["a"], 20)) == {"a": {"server_group": "grp"}}
 
 
 def test_a_nova_that_is_away_delays_nothing(nova, make_directory):
