@@ -48,6 +48,7 @@ class Delivery:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._failures = 0
+        self._fault = ""
         self._thread = threading.Thread(target=self._run, name=f"deliver-{name}", daemon=True)
 
     def start(self) -> None:
@@ -126,8 +127,10 @@ class Delivery:
         """Give the seconds to wait after a failed attempt: what was asked, or ever longer."""
         self.counters.failed += 1
         self._failures += 1
-        if self._failures == 1:
+        fault = str(error).partition(":")[0]  # the rest may differ from one try to the next
+        if self._failures == 1 or fault != self._fault:
             LOG.warning("Publisher %s: %s. Batches are spooled meanwhile", self.name, error)
+        self._fault = fault
         if error.retry_after_s is not None:
             return min(max(error.retry_after_s, 0.0), _LONGEST_RETRY_AFTER_S)
         pause_s = min(_FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 10), _LONGEST_PAUSE_S)

@@ -106,6 +106,15 @@ def test_pauses_grow_up_to_a_limit(delivery):
     assert delivery._pause(Unavailable("busy", 86400)) == 300
 
 
+def test_a_failure_is_logged_once_until_it_becomes_another(delivery, caplog):
+    for _ in range(3):
+        delivery._pause(Unavailable("HTTP 503 from here: try 1"))
+        delivery._pause(Unavailable("HTTP 503 from here: try 2"))
+    assert len(caplog.records) == 1
+    delivery._pause(Unavailable("HTTP 401 from here: no token"))
+    assert len(caplog.records) == 2
+
+
 def test_a_fault_of_the_driver_does_not_end_the_thread(delivery, publisher, monkeypatch):
     monkeypatch.setattr(delivery_module, "_LONGEST_PAUSE_S", 0.05)
     delivery.start()
