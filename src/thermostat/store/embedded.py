@@ -202,13 +202,6 @@ class EmbeddedStore:
         self._database.close()
         self._registry.close()
 
-    # -- numbers for operators ------------------------------------------------------------------
-
-    @property
-    def queued_samples(self) -> int:
-        """Samples that wait for a commit."""
-        return self._committer.queued_samples
-
     @property
     def series_count(self) -> int:
         """How many series are registered."""

@@ -67,11 +67,11 @@ def hold_one(committer, disk, pool):
 
 
 def wait_for_queue(committer, samples: int) -> None:
-    deadline = threading.Event()
+    pause = threading.Event()
     for _ in range(1000):
         if committer.queued_samples == samples:
             return
-        deadline.wait(0.01)
+        pause.wait(0.01)
     pytest.fail(f"{committer.queued_samples} samples are queued, not {samples}")
 
 
