@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OS::Metering::Alarm in the lab's real Heat, against the real server."""
+
+import copy
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openstack.exceptions import BadRequestException, NotFoundException
+
+from tests.service.lab.deployment import install_plugin, running_server
+
+pytestmark = pytest.mark.lab
+
+TEMPLATES = Path(__file__).parents[3] / "docs" / "templates"
+LIGHT: dict[str, Any] = {
+    "heat_template_version": "2018-08-31",
+    "parameters": {"threshold": {"type": "number", "default": 50}},
+    "resources": {
+        "group": {
+            "type": "OS::Heat::AutoScalingGroup",
+            "properties": {
+                "min_size": 1,
+                "max_size": 2,
+                "resource": {"type": "OS::Heat::TestResource"},
+            },
+        },
+        "scale_up": {
+            "type": "OS::Heat::ScalingPolicy",
+            "properties": {
+                "auto_scaling_group_id": {"get_resource": "group"},
+                "adjustment_type": "change_in_capacity",
+                "scaling_adjustment": 1,
+            },
+        },
+        "busy": {
+            "type": "OS::Metering::Alarm",
+            "properties": {
+                "meter_name": "cpu_util",
+                "comparison_operator": "gt",
+                "threshold": {"get_param": "threshold"},
+                "matching_metadata": {"server_group": {"get_param": "OS::stack_name"}},
+                "alarm_actions": ["scale_up"],
+            },
+        },
+    },
+    "outputs": {
+        "id": {"value": {"get_resource": "busy"}},
+        "state": {"value": {"get_attr": ["busy", "state"]}},
+        "reason": {"value": {"get_attr": ["busy", "state_reason"]}},
+        "url": {"value": {"get_attr": ["scale_up", "alarm_url"]}},
+    },
+}
+
+
+class Tenant:
+    """The demo project's stacks and alarms."""
+
+    def __init__(self, cloud: Any, trustee_id: str) -> None:
+        self.cloud = cloud
+        self.trustee_id = trustee_id
+        self.heat = cloud.orchestration
+        self._made: list[Any] = []
+
+    def create(self, template: Any, **parameters: Any) -> Any:
+        """Create a stack and give it when it is complete."""
+        stack = self.heat.create_stack(
+            name=f"heat-alarm-{uuid.uuid4().hex[:6]}",
+            template=template,
+            parameters=parameters,
+            timeout_mins=5,
+        )
+        self._made.append(stack)
+        return self.wait(stack, "CREATE_COMPLETE")
+
+    def act(self, stack: Any, action: str) -> Any:
+        """Suspend, resume or check a stack."""
+        url = f"/stacks/{stack.name}/{stack.id}/actions"
+        answer = self.heat.post(url, json={action: None})
+        assert answer.status_code < 300, answer.text
+        return self.wait(stack, f"{action.upper()}_COMPLETE")
+
+    def update(self, stack: Any, template: Any, **parameters: Any) -> Any:
+        self.heat.update_stack(stack, template=template, parameters=parameters)
+        return self.wait(stack, "UPDATE_COMPLETE")
+
+    def delete(self, stack: Any) -> None:
+        self.heat.delete_stack(stack.id)  # one that is gone is fine
+        self.wait(stack, "DELETE_COMPLETE")
+
+    def delete_all(self) -> None:
+        for stack in self._made:
+            self.delete(stack)
+
+    def wait(self, stack: Any, status: str, timeout_s: float = 180) -> Any:
+        """Give the stack as soon as it has this status."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                # Without outputs: a policy makes the key that signs its URL when that is first
+                # read, and of two readers at once, us and the alarm, one gets a wrong signature.
+                now = self.heat.get_stack(stack.id, resolve_outputs=False)
+            except NotFoundException:
+                assert status == "DELETE_COMPLETE"
+                return None
+            if now.status == status:
+                return self.heat.get_stack(stack.id)
+            assert not now.status.endswith("FAILED"), now.status_reason
+            assert time.monotonic() < deadline, f"{now.status}, not {status}, in {timeout_s} s"
+            time.sleep(0.2)
+
+    def alarms(self, stack: Any) -> dict[str, dict[str, Any]]:
+        """The stack's alarms, by the name of their resource."""
+        alarms = self._alarming("/v2/alarms").json()
+        prefix = f"{stack.name}-"
+        return {
+            alarm["name"].removeprefix(prefix).rsplit("-", 1)[0]: alarm
+            for alarm in alarms
+            if alarm["name"].startswith(prefix)
+        }
+
+    def alarm(self, alarm_id: str) -> Any:
+        """One alarm's answer, whatever its status."""
+        return self._alarming(f"/v2/alarms/{alarm_id}")
+
+    def url(self, stack: Any, policy: str) -> str:
+        """The pre-signed URL of an AWS policy."""
+        path = f"/stacks/{stack.name}/{stack.id}/resources/{policy}?with_attr=AlarmUrl"
+        url: str = self.heat.get(path).json()["resource"]["attributes"]["AlarmUrl"]
+        return url
+
+    def trusts(self) -> set[str]:
+        """The ids of the trusts that this user has given to the server."""
+        answer = self.cloud.identity.get(
+            f"/OS-TRUST/trusts?trustor_user_id={self.cloud.current_user_id}"
+        )
+        trusts = answer.json()["trusts"]
+        return {trust["id"] for trust in trusts if trust["trustee_user_id"] == self.trustee_id}
+
+    def _alarming(self, path: str) -> Any:
+        return self.cloud.session.get(
+            path, endpoint_filter={"service_type": "alarming"}, raise_exc=False
+        )
+
+
+def outputs(stack: Any) -> dict[str, Any]:
+    return {output["output_key"]: output["output_value"] for output in stack.outputs}
+
+
+def changed(**properties: Any) -> dict[str, Any]:
+    """The light template with some of the alarm's properties changed."""
+    template = copy.deepcopy(LIGHT)
+    template["resources"]["busy"]["properties"].update(properties)
+    return template
+
+
+@pytest.fixture(scope="module")
+def service(lab: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    install_plugin(lab)
+    with running_server(lab, tmp_path_factory.mktemp("server")):
+        yield
+
+
+@pytest.fixture
+def tenant(lab: Any, service: None) -> Iterator[Tenant]:  # noqa: ARG001 - it is set up first
+    tenant = Tenant(lab.cloud("demo"), trustee_id=lab.cloud("thermostat").current_user_id)
+    yield tenant
+    tenant.delete_all()
+
+
+def test_the_talks_template(tenant):
+    template = json.loads((TEMPLATES / "talk.template").read_text())
+    stack = tenant.create(template, ImageId="tiny", InstanceType="tiny", HighThreshold="60")
+    alarms = tenant.alarms(stack)
+    assert set(alarms) == {"CPUAlarmHigh", "CPUAlarmLow"}
+    high, low, said = alarms["CPUAlarmHigh"], alarms["CPUAlarmLow"], outputs(stack)
+    assert high["type"] == "threshold"
+    assert high["threshold_rule"]["threshold"] == 60
+    assert high["threshold_rule"]["query"] == [
+        {"field": "metadata.user_metadata.server_group", "op": "eq", "value": stack.name}
+    ]
+    assert high["alarm_actions"] == [tenant.url(stack, "ScaleUpPolicy")]
+    assert low["alarm_actions"] == [tenant.url(stack, "ScaleDownPolicy")]
+    assert said["CPUAlarmHighId"] == high["alarm_id"]
+    assert said["CPUAlarmLowState"] in ("ok", "alarm", "insufficient data")
+    (server,) = [
+        server
+        for server in tenant.cloud.compute.servers()
+        if server.metadata.get("metering.server_group") == stack.name
+    ]
+    assert server.status == "ACTIVE"
+    tenant.delete(stack)
+    assert tenant.alarm(high["alarm_id"]).status_code == 404
+
+
+def test_the_template_with_a_trust(tenant):
+    before = tenant.trusts()
+    stack = tenant.create(
+        (TEMPLATES / "trust.yaml").read_text(), image="tiny", flavor="tiny", min_size=0
+    )
+    alarms = tenant.alarms(stack)
+    assert set(alarms) == {"cpu_high", "cpu_low"}
+    for alarm in alarms.values():
+        (url,) = alarm["alarm_actions"]
+        assert url.startswith("trust+http://")
+        assert url.endswith("/signal")
+        assert "@" not in url
+    assert len(tenant.trusts() - before) == 2
+    tenant.delete(stack)
+    deadline = time.monotonic() + 30
+    while tenant.trusts() - before:
+        assert time.monotonic() < deadline, "the alarms' trusts are still there after 30 s"
+        time.sleep(0.5)
+
+
+def test_the_life_of_an_alarm(tenant):
+    stack = tenant.create(LIGHT)
+    alarm_id = outputs(stack)["id"]
+    alarm = tenant.alarm(alarm_id).json()
+    assert alarm["alarm_actions"] == [outputs(stack)["url"]]
+    assert outputs(stack)["state"] == alarm["state"]
+    assert outputs(stack)["reason"] == alarm["state_reason"]
+
+    tenant.act(stack, "suspend")
+    suspended = tenant.alarm(alarm_id).json()
+    assert suspended["enabled"] is False
+    assert suspended["threshold_rule"] == alarm["threshold_rule"]
+    tenant.act(stack, "resume")
+    assert tenant.alarm(alarm_id).json()["enabled"] is True
+    tenant.act(stack, "check")
+
+    template = changed(
+        description="Other words",
+        meter_name="memory.util",
+        statistic="max",
+        evaluation_periods="3",
+        severity="critical",
+        repeat_actions="false",
+        alarm_actions=["https://example.org/alarm"],
+        ok_actions=["scale_up"],
+    )
+    stack = tenant.update(stack, template, threshold=70)
+    updated = tenant.alarm(alarm_id).json()
+    assert outputs(stack)["id"] == alarm_id
+    assert updated["threshold_rule"]["threshold"] == 70
+    assert updated["threshold_rule"]["meter_name"] == "memory.util"
+    assert updated["threshold_rule"]["statistic"] == "max"
+    assert updated["threshold_rule"]["evaluation_periods"] == 3
+    assert updated["description"] == "Other words"
+    assert (updated["severity"], updated["repeat_actions"]) == ("critical", False)
+    assert updated["alarm_actions"] == ["https://example.org/alarm"]
+    assert updated["ok_actions"] == alarm["alarm_actions"]
+
+    tenant.delete(stack)
+    assert tenant.alarm(alarm_id).status_code == 404
+
+
+def test_a_replaced_policy_gives_the_alarm_its_new_url(tenant):
+    stack = tenant.create(LIGHT)
+    alarm_id, old = outputs(stack)["id"], outputs(stack)["url"]
+    template = copy.deepcopy(LIGHT)
+    # Heat cannot change a policy's group in place, so it makes another policy.
+    template["resources"]["group2"] = copy.deepcopy(template["resources"]["group"])
+    policy = template["resources"]["scale_up"]["properties"]
+    policy["auto_scaling_group_id"] = {"get_resource": "group2"}
+    stack = tenant.update(stack, template)
+    assert outputs(stack)["url"] != old
+    assert outputs(stack)["id"] == alarm_id
+    assert tenant.alarm(alarm_id).json()["alarm_actions"] == [outputs(stack)["url"]]
+
+
+def test_an_alarm_deleted_behind_heats_back(tenant):
+    stack = tenant.create(LIGHT)
+    alarm_id = outputs(stack)["id"]
+    tenant.cloud.session.delete(
+        f"/v2/alarms/{alarm_id}", endpoint_filter={"service_type": "alarming"}
+    )
+    stack = tenant.update(stack, LIGHT, threshold=70)
+    assert outputs(stack)["id"] != alarm_id
+    assert tenant.alarm(outputs(stack)["id"]).json()["threshold_rule"]["threshold"] == 70
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("comparison_operator", ">"),
+        ("threshold", "half"),
+        ("threshold", "nan"),
+        ("period", "0"),
+        ("evaluation_periods", "many"),
+        ("statistic", "mode"),
+        ("alarm_actions", ["scale_upp"]),
+    ],
+)
+def test_a_wrong_value_is_refused_with_the_propertys_name(tenant, name, value):
+    with pytest.raises(BadRequestException) as refused:
+        tenant.create(changed(**{name: value}))
+    assert f"resources.busy.properties.{name}" in str(refused.value)
+    with pytest.raises(BadRequestException) as refused:
+        tenant.heat.validate_template(changed(**{name: value}))
+    assert f"resources.busy.properties.{name}" in str(refused.value)
+
+
+def test_the_services_refusal_is_the_stacks_reason(tenant):
+    with pytest.raises(AssertionError, match="gopher"):
+        tenant.create(changed(alarm_actions=["gopher://example.org/"]))
