@@ -1,16 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-# Targets of the collection; the Makefile includes this. Commands come from $(BIN).
-BIN ?= .venv/bin
+# The collection's targets; the Makefile includes this.
+
 COLLECTION := .build/ansible_collections/thermostat/openstack
-IN_COLLECTION := cd $(COLLECTION) && ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/.build PATH=$(abspath $(BIN)):$$PATH
+IN_COLLECTION := cd $(COLLECTION) && \
+    ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/.build PATH=$(CURDIR)/.venv/bin:$$PATH
 
 .PHONY: dist collection galaxy
+dist: venv ## Build the services' wheel into the collection's roles
+	@$(PYTHON) tools/dist.py
 
-dist:  ## build the services' wheel into the collection's roles
-	@$(BIN)/python tools/dist.py
+collection: dist ## Copy the collection to .build, where Ansible finds it
+	@$(PYTHON) tools/collection.py
 
-collection: dist  ## copy the collection to .build/, where Ansible finds it
-	@$(BIN)/python tools/collection.py
+galaxy: collection ## Build the archive that Galaxy takes, into dist
+	@.venv/bin/ansible-galaxy collection build --force --output-path dist $(COLLECTION)
 
-galaxy: collection  ## build the archive that Galaxy takes, into dist/
-	@$(BIN)/ansible-galaxy collection build --force --output-path dist $(COLLECTION)
+.PHONY: test-collection test-collection-unit test-collection-lint test-sanity
+test-collection: test-collection-unit test-collection-lint test-sanity ## Test the collection without a cloud
+
+test-collection-unit: collection ## Run the unit tests of plugins and roles
+	$(say) "unit tests of the collection"
+	@$(IN_COLLECTION) python -m pytest -q -p no:cacheprovider tests/unit
+
+test-collection-lint: collection ## Run ansible-lint and lint documentation and changelog fragments
+	$(say) "ansible-lint --profile production, antsibull-docs, antsibull-changelog"
+	@$(IN_COLLECTION) ansible-lint --offline --profile production --quiet
+	@$(IN_COLLECTION) antsibull-docs lint-collection-docs --plugin-docs .
+	@$(IN_COLLECTION) antsibull-changelog lint
+
+test-sanity: collection ## Run ansible-test sanity (the first time it makes its own environments)
+	$(say) "ansible-test sanity; its log is .build/sanity.log"
+	@$(PYTHON) tools/sanity.py --color no >.build/sanity.log 2>&1 || \
+	    { cat .build/sanity.log; exit 1; }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Copy the collection to .build/ansible_collections/thermostat/openstack.
+"""Copy the collection to <directory>/ansible_collections/thermostat/openstack.
 
-usage: python tools/collection.py
+usage: python tools/collection.py [directory]        (.build by default)
 
 Ansible and ansible-test want a collection at a path of that shape, not behind a symbolic link, and
 ansible-test wants a git repository. Only what changed is copied.
@@ -10,13 +10,16 @@ ansible-test wants a git repository. Only what changed is copied.
 import fnmatch
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import yaml
+
 from dist import ROOT, list_files
 
-TARGET = ROOT / ".build/ansible_collections/thermostat/openstack"
 BUILT = ("roles/_common/files", "roles/heat_plugins/files")
+# What ansible-test and those who run it write into the copy.
+FOREIGN = (".git/", "tests/output/", "tests/integration/integration_config.yml")
 
 
 def list_collection() -> set[str]:
@@ -36,13 +39,13 @@ def list_collection() -> set[str]:
     return names | {".gitignore"}
 
 
-def list_target() -> set[str]:
+def list_copied(target: Path) -> set[str]:
     """Give the files that the last copy made, without what tests wrote there since."""
     return {
         name
-        for file in TARGET.rglob("*")
+        for file in target.rglob("*")
         if file.is_file()
-        and not (name := str(file.relative_to(TARGET))).startswith((".git/", "tests/output/"))
+        and not (name := str(file.relative_to(target))).startswith(FOREIGN)
         and "__pycache__" not in file.parts
     }
 
@@ -55,25 +58,30 @@ def is_same(source: Path, target: Path) -> bool:
     return (ours.st_size, ours.st_mtime_ns) == (theirs.st_size, theirs.st_mtime_ns)
 
 
+def remove(target: Path, name: str) -> None:
+    """Remove a file of the copy, and the directories that it leaves empty."""
+    (target / name).unlink()
+    for parent in list(Path(name).parents)[:-1]:
+        if any((target / parent).iterdir()):
+            break
+        (target / parent).rmdir()
+
+
 def main() -> None:
     """Make the copy equal to the tree."""
+    base = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / ".build").absolute()
+    copy = base / "ansible_collections/thermostat/openstack"
     wanted = list_collection()
-    for name in list_target() - wanted:
-        (TARGET / name).unlink()
-        for parent in (TARGET / name).relative_to(TARGET).parents:
-            directory = TARGET / parent
-            if directory == TARGET or any(directory.iterdir()):
-                break
-            directory.rmdir()
+    for name in list_copied(copy) - wanted:
+        remove(copy, name)
     for name in wanted:
-        source, target = ROOT / name, TARGET / name
+        source, target = ROOT / name, copy / name
         if not is_same(source, target):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
-    if not (TARGET / ".git").exists():
-        command = ["git", "init", "--quiet", str(TARGET)]
-        subprocess.run(command, check=True)  # noqa: S603
-    print(TARGET.relative_to(ROOT))
+    if not (copy / ".git").exists():
+        subprocess.run(["git", "init", "--quiet", str(copy)], check=True)  # noqa: S603, S607
+    print(copy)
 
 
 if __name__ == "__main__":
