@@ -5,12 +5,22 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 from oslo_context.context import generate_request_id
-from sqlalchemy import Connection, Engine, and_, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from thermostat.alarms.model import Alarm, Transition
 from thermostat.db.engine import writer
@@ -45,6 +55,19 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _FIELDS = [NOTIFICATION.c[field] for field in Notification.__struct_fields__]
+
+
+_SETTLE = (
+    update(NOTIFICATION)
+    .where(NOTIFICATION.c.notification_id == bindparam("of"))
+    .values(
+        status=bindparam("status"),
+        attempts=NOTIFICATION.c.attempts + 1,
+        last_error=bindparam("last_error"),
+        next_attempt_us=bindparam("next_attempt_us"),
+        finished_us=bindparam("finished_us"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,22 +160,18 @@ class Outbox:
         """Write what these attempts came to, in one transaction."""
         if not outcomes:
             return
+        rows = [
+            {
+                "of": outcome.notification_id,
+                "status": outcome.status.value,
+                "last_error": outcome.error,
+                "next_attempt_us": outcome.next_attempt_us,
+                "finished_us": None if outcome.status is Status.PENDING else now_us,
+            }
+            for outcome in outcomes
+        ]
         with self._writes.begin() as connection:
-            for outcome in outcomes:
-                values: dict[str, Any] = {
-                    "status": outcome.status.value,
-                    "attempts": NOTIFICATION.c.attempts + 1,
-                    "last_error": outcome.error,
-                }
-                if outcome.status is Status.PENDING:
-                    values["next_attempt_us"] = outcome.next_attempt_us
-                else:
-                    values["finished_us"] = now_us
-                connection.execute(
-                    update(NOTIFICATION)
-                    .where(NOTIFICATION.c.notification_id == outcome.notification_id)
-                    .values(values)
-                )
+            connection.execute(_SETTLE, rows)
 
     def counts(self) -> Mapping[Status, int]:
         """Give how many notifications there are of each status."""

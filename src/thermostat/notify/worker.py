@@ -14,7 +14,7 @@ import random
 import threading
 import time
 from collections import Counter as Multiset
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
@@ -29,6 +29,8 @@ from thermostat.notify.transports.base import DeliveryFailed, Transport
 from thermostat.notify.urls import shown
 
 LOG = logging.getLogger(__name__)
+READ_AT_ONCE = 200
+"""How many notifications are read from the outbox at a time."""
 MAX_FAILING = 1000
 """How many failing targets are remembered."""
 PAUSE_AFTER_ERROR_S = 1.0
@@ -61,11 +63,15 @@ class Worker:
         self._backoff = Backoff(options.backoff_base, options.backoff_max, options.deadline)
         self._pool = ThreadPoolExecutor(options.workers, thread_name_prefix="notify")
         self._due = threading.Event()
+        self._filled = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="notifier", daemon=True)
         self._results: queue.SimpleQueue[tuple[Notification, Outcome]] = queue.SimpleQueue()
         # Only the notifier thread touches what follows.
         self._under_way: dict[str, Notification] = {}
+        self._waiting: dict[str, deque[Notification]] = {}
+        self._read_again = True
+        self._read_s = 0.0
         self._unsettled: list[tuple[Notification, Outcome]] = []
         self._failing: OrderedDict[str, None] = OrderedDict()
         self._measure(registry or CollectorRegistry())
@@ -88,10 +94,12 @@ class Worker:
 
     def start(self) -> None:
         """Begin, with what an earlier run left pending."""
+        self.wake()
         self._thread.start()
 
     def wake(self) -> None:
         """Look into the outbox now; call it after each commit that may have filled it."""
+        self._filled.set()
         self._due.set()
 
     def stop(self) -> None:
@@ -143,28 +151,53 @@ class Worker:
 
     def _dispatch(self) -> None:
         """Start due notifications while there is room for them."""
-        while (room := self._workers - len(self._under_way)) > 0 and not self._stop.is_set():
-            busy = Multiset(one.target for one in self._under_way.values())
-            due = self._outbox.due(
-                self._now_us(),
-                room,
-                without=tuple(self._under_way),
-                without_targets=self._full_targets(busy),
-            )
-            if not due:
-                return
-            for notification in due:
-                if notification.target not in self._full_targets(busy):
-                    busy[notification.target] += 1
-                    self._under_way[notification.notification_id] = notification
-                    self._pool.submit(self._attempt, notification)
+        self._start_waiting()
+        now_s = time.monotonic()
+        if self._filled.is_set() or self._read_again or now_s - self._read_s >= self._poll_s:
+            self._filled.clear()
+            self._read_again, self._read_s = False, now_s
+            more = True
+            while more and self._has_room():
+                more = self._read()
+                self._start_waiting()
 
-    def _full_targets(self, busy: Mapping[str, int]) -> frozenset[str]:
+    def _has_room(self) -> bool:
+        return len(self._under_way) < self._workers and not self._stop.is_set()
+
+    def _read(self) -> bool:
+        """Read due notifications of targets that none is waiting for; tell if there may be more."""
+        busy = self._busy()
+        passed = self._full_targets(busy) | self._waiting.keys()
+        due = self._outbox.due(
+            self._now_us(), READ_AT_ONCE, without=tuple(self._under_way), without_targets=passed
+        )
+        for notification in due:
+            self._waiting.setdefault(notification.target, deque()).append(notification)
+        return len(due) == READ_AT_ONCE
+
+    def _start_waiting(self) -> None:
+        """Start those that wait, in the order in which they were read, as far as there is room."""
+        busy = self._busy()
+        for target in list(self._waiting):
+            queued = self._waiting[target]
+            while queued and self._has_room() and target not in self._full_targets(busy):
+                notification = queued.popleft()
+                busy[target] += 1
+                self._under_way[notification.notification_id] = notification
+                self._pool.submit(self._attempt, notification)
+            if not queued:
+                del self._waiting[target]
+                self._read_again = True  # the outbox may have more for it
+
+    def _busy(self) -> Multiset[str]:
+        return Multiset(one.target for one in self._under_way.values())
+
+    def _full_targets(self, busy: Mapping[str, int]) -> set[str]:
         """Give the targets that no further attempt may go to now."""
         full = {target for target, count in busy.items() if count >= self._per_target}
         if sum(busy.get(target, 0) for target in self._failing) >= self._workers // 2:
             full.update(self._failing)
-        return frozenset(full)
+        return full
 
     # -- the pool's threads -----------------------------------------------------------------------
 
