@@ -30,8 +30,8 @@ def without_keystone(services, tmp_path):
     conf = cfg.ConfigOpts()
     conf([], default_config_files=[str(path)], default_config_dirs=[])
     app = create_app(services, conf)
-    # Falcon's client inspects what it calls, and wants a function.
-    return TestClient(lambda *call: app(*call))  # noqa: PLW0108
+    # Falcon's client inspects what it calls, and wants a function of two arguments.
+    return TestClient(lambda environ, start_response: app(environ, start_response))  # noqa: PLW0108
 
 
 class TestWithoutKeystone:
