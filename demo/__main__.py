@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 DIRECTORY = ROOT / ".lab" / "demo"
 TEMPLATES = ROOT / "docs" / "templates"
 ENVIRONMENT = ROOT / "tests" / "lab" / "templates" / "environment.yaml"
-STACK = "demo"
+STACK = "talk"
 INTRODUCTION = """\
 Measure, decide, scale: the template of the 2013 talk "Ceilometer + Heat = Alarming" on a real
 Keystone, Heat and Nova, with Thermostat between them. Times are seconds since the start."""

@@ -62,12 +62,17 @@ class Tenant:
             raise DemoError(f"`openstack {' '.join(arguments)}`: {(done.stderr or done.stdout)}")
         return done.stdout
 
-    def stack_status(self) -> str | None:
-        """Give the stack's status; None if there is no such stack."""
+    def has_stack(self) -> bool:
+        """Tell whether there is such a stack, in whatever state."""
         try:
-            found = self._heat.get_stack(self.stack)
+            self._heat.get_stack(self.stack)
         except NotFoundException:
-            return None
+            return False
+        return True
+
+    def stack_status(self) -> str:
+        """Give the stack's status; DemoError if it has failed."""
+        found = self._heat.get_stack(self.stack)
         if found.status.endswith("FAILED"):
             raise DemoError(f"stack {self.stack}: {found.status}: {found.status_reason}")
         return str(found.status)

@@ -49,7 +49,7 @@ class Story:
     def create_stack(self, environment: Path) -> None:
         """Create the stack with the `openstack` command; an old one of that name goes first."""
         console, tenant = self._console, self._tenant
-        if tenant.stack_status() is not None:
+        if tenant.has_stack():
             console.progress(f"removing the stack {tenant.stack} of an earlier run")
             tenant.openstack("stack", "delete", "--yes", "--wait", tenant.stack, timeout_s=120)
         parameters = {
@@ -57,6 +57,7 @@ class Story:
             "InstanceType": "tiny",
             "Period": str(PERIOD_S),
             "Cooldown": str(COOLDOWN_S),
+            "HighThreshold": "60",  # one busy member of two must not call for a third
         }
         words = ["stack", "create", "-t", str(self._template), "-e", str(environment)]
         for name, value in parameters.items():
@@ -68,7 +69,7 @@ class Story:
             "Heat creates the group, its first member, two policies, two alarms",
             lambda: True if tenant.stack_status() == "CREATE_COMPLETE" else None,
             timeout_s=120,
-            detail=lambda: tenant.stack_status() or "",
+            detail=tenant.stack_status,
         )
         for alarm in tenant.alarms().values():
             console.say(f"alarm {_short(alarm, tenant.stack)}: {_condition(alarm)}")
