@@ -86,6 +86,7 @@ class Delivery:
 
     def _hand_over_all(self) -> float | None:
         """Hand over all batches; give None, or the seconds to wait where one failed."""
+        unavailable = None
         try:
             while (entry := self.spool.head()) is not None:
                 batch = _unpack(entry.batch)
@@ -97,20 +98,24 @@ class Delivery:
                 self._hand_over(self._unspooled[0])
                 self._unspooled.popleft()
         except Unavailable as error:
-            return self._pause(error)
+            unavailable = error
         except Exception:  # the thread must go on: what cannot be sent now is sent later
             LOG.exception("Publisher %s failed unexpectedly", self.name)
             self.counters.failed += 1
             return _LONGEST_PAUSE_S
-        return None
+        # outside the handler, or oslo.log would write the exception a second time
+        return self._pause(unavailable) if unavailable else None
 
     def _hand_over(self, batch: bytes) -> bool:
         """Tell whether the receiver took the batch; False: it never will. Raises Unavailable."""
+        refusal = None
         try:
             self._publisher.publish(batch)
         except BatchRefused as error:
+            refusal = error
+        if refusal is not None:
             self.counters.refused += 1
-            LOG.warning("Publisher %s: a batch was refused and is set aside: %s", self.name, error)
+            LOG.warning("Publisher %s: a batch is refused and set aside: %s", self.name, refusal)
             return False
         self.counters.delivered += 1
         if self._failures:

@@ -115,14 +115,17 @@ class Agent:
     def _poll(self, timestamp_us: int) -> list[Sample]:
         samples: list[Sample] = []
         for name, pollster in self._pollsters.items():
+            failure = None
             try:
                 samples.extend(pollster.poll(timestamp_us))
             except PollError as error:
-                self._tally.failed_polls += 1
-                LOG.warning("Pollster %s: %s", name, error)
+                failure = error
             except Exception:  # the loop must go on: the others can still be polled
                 self._tally.failed_polls += 1
                 LOG.exception("Pollster %s failed unexpectedly", name)
+            if failure is not None:  # outside the handler, or oslo.log would write it twice
+                self._tally.failed_polls += 1
+                LOG.warning("Pollster %s: %s", name, failure)
         return samples
 
     def _count(self, cycle: Cycle, samples: int, seconds: float) -> None:

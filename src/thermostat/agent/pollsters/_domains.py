@@ -112,11 +112,10 @@ class DomainReader:
         self._end_quarantines()
         if not self._suspects and not self._quarantined:
             bulk = _in_thread(self._read_active(self._open()))
-            try:
+            with contextlib.suppress(TimeoutError):
                 return bulk.result(self._timeout_s)
-            except TimeoutError:
-                self._suspect(None)
-                return self._read_suspects()
+            self._suspect(None)
+            return self._read_suspects()
         healthy = [
             domain
             for uuid, domain in self._list().items()

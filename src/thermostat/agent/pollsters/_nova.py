@@ -77,14 +77,17 @@ class ServerDirectory:
                 if self._closed:
                     return
                 wanted = set(self._wanted)
+            unavailable = None
             try:
                 self._update(wanted)
             except NovaUnavailable as error:
-                if not self._failing:
-                    LOG.warning("Going on with the metadata that is known: %s", error)
-                self._failed()
+                unavailable = error
             except Exception:  # the thread must go on: metadata would stay old for ever
                 LOG.exception("Reading metadata from Nova failed unexpectedly")
+                self._failed()
+            if unavailable is not None:  # outside the handler, or oslo.log would write it twice
+                if not self._failing:
+                    LOG.warning("Going on with the metadata that is known: %s", unavailable)
                 self._failed()
 
     def _update(self, wanted: set[str]) -> None:

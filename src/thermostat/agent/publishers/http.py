@@ -3,6 +3,7 @@
 
 import email.utils
 import logging
+import re
 import time
 
 from keystoneauth1 import exceptions
@@ -40,7 +41,7 @@ class HttpPublisher:
                 redirect=False,
             )
         except exceptions.ClientException as error:
-            raise Unavailable(f"{type(error).__name__}: {error}") from error
+            raise Unavailable(f"{type(error).__name__}: {_gist(error)}") from error
         if not response.ok or response.is_redirect:
             raise _failure(response)
 
@@ -64,6 +65,14 @@ def _fault(response: Response) -> str:
     except (ValueError, KeyError, TypeError):
         words = response.text
     return str(words).strip()[:500]
+
+
+def _gist(error: Exception) -> str:
+    """Give what failed and the system's reason, without the connection pool's account of it."""
+    text = str(error)
+    gist = re.split(r": HTTPS?ConnectionPool", text)[0]
+    reason = re.search(r"\[Errno -?\d+\] [^')\"]+", text)
+    return f"{gist}: {reason[0]}" if reason and reason[0] not in gist else gist
 
 
 def _retry_after_s(value: str | None) -> float | None:
