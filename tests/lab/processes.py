@@ -70,7 +70,7 @@ class Processes:
         """Start `command` in a session of its own, unless `name` already runs."""
         if self.running(name) is not None:
             return
-        self.stop([name])  # what its former leader left behind
+        self.stop([name])  # what its former leader left in its session
         self._pid_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._children[name] = pid = _spawn(command, {**os.environ, **(env or {})}, self.log(name))
         started = stat(pid)

@@ -4,6 +4,7 @@
 import http.client
 import socket
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.lab.errors import LabError, with_log
@@ -33,6 +34,9 @@ MODULES = {
 
 def start(layout: Layout, processes: Processes, name: str) -> None:
     """Start one of PROCESSES and return once it answers."""
+    if processes.running(name) is None:
+        processes.stop([name])  # what its former leader left behind
+        require_free_ports(layout, PROCESSES[name])
     command, env = _command(layout, name)
     processes.start(name, command, env)
     deadline = time.monotonic() + TIMEOUT_S
@@ -52,8 +56,8 @@ def _command(layout: Layout, name: str) -> tuple[list[str | Path], dict[str, str
         module, threads, variable = MODULES[name]
         program = "glance-api" if name == "glance" else name
         serve = SERVICES / "serve.py"
-        command = [python, serve, module, *addresses, str(threads), program]
-        return command, {variable: str(layout.etc)}
+        env = {variable: str(layout.etc)}
+        return [python, serve, module, *addresses, str(threads), program], env
     if name == "heat":
         script = SERVICES / "heat_all_in_one.py"
         return [python, script, *addresses, layout.etc / "heat.conf"], {}
@@ -79,9 +83,9 @@ def _get(port: int) -> bool:
         connection.close()
 
 
-def require_free_ports(layout: Layout) -> None:
+def require_free_ports(layout: Layout, listeners: Iterable[str] = LISTENERS) -> None:
     """Raise LabError if another program listens where the lab wants to."""
-    for name in LISTENERS:
+    for name in listeners:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

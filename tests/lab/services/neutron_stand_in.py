@@ -28,7 +28,8 @@ def application(
     """Neutron v2's empty lists, as WSGI."""
     path = environ["PATH_INFO"].rstrip("/")
     kind = path.rpartition("/")[2]
-    status, body = "200 OK", {}
+    status = "200 OK"
+    body: dict[str, object]
     if path in ("", "/v2.0"):
         body = VERSIONS
     elif environ["REQUEST_METHOD"] == "GET" and kind in EMPTY:
