@@ -47,7 +47,7 @@ def start(layout: Layout, processes: Processes) -> None:
     processes.start(
         NAME,
         [
-            # Guests inherit it: a busy one must get its share although all services share two cores.
+            # Guests inherit it: a busy one must get its share of the cores all the same.
             *("nice", "-n", "-10"),
             *("unshare", "--mount", "--propagation", "private", "sh", "-ec", script, base),
             *("libvirtd", "--config", base / "etc/libvirtd.conf"),
