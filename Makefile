@@ -44,7 +44,7 @@ demo-down: venv ## Stop and remove what the demonstration left running
 
 # -- tests: the fastest first ------------------------------------------------------------------
 
-.PHONY: test lint types test-unit test-contract test-heat test-collection test-lab
+.PHONY: test lint types test-unit test-contract test-heat test-lab
 test: lint types test-unit test-contract test-heat test-collection test-lab ## Run every test
 	$(say) "all tests passed"
 
@@ -69,12 +69,6 @@ test-contract: venv ## Run the contract tests: stores, transports, the API from 
 test-heat: lab-venv ## Run the tests of the Heat resource types in Heat's own environment
 	$(say) "tests of the Heat resource types"
 	@.lab/venv/bin/python -m pytest tests/service/unit/heat_plugins
-
-test-collection: collection ## Run the collection's sanity and unit tests
-	$(say) "sanity tests of the collection: ansible-test (its first run makes environments)"
-	@$(PYTHON) tools/sanity.py
-	$(say) "unit tests of the collection"
-	@$(IN_COLLECTION) python -m pytest tests/unit
 
 test-lab: lab-venv ## Run what needs the real cloud, starting it unless it runs
 	$(say) "tests on a real cloud; the lab's logs are in .lab/run/log"
