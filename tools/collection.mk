@@ -24,7 +24,7 @@ test-collection-unit: collection ## Run the unit tests of plugins and roles
 
 test-collection-lint: collection ## Run ansible-lint and lint documentation and changelog fragments
 	$(say) "ansible-lint --profile production, antsibull-docs, antsibull-changelog"
-	@$(IN_COLLECTION) ansible-lint --offline --profile production --quiet
+	@$(IN_COLLECTION) ansible-lint --offline --profile production -q
 	@$(IN_COLLECTION) antsibull-docs lint-collection-docs --plugin-docs .
 	@$(IN_COLLECTION) antsibull-changelog lint
 
