@@ -47,8 +47,6 @@ def start(layout: Layout, processes: Processes) -> None:
     processes.start(
         NAME,
         [
-            # Guests inherit it: a busy one must get its share of the cores all the same.
-            *("nice", "-n", "-10"),
             *("unshare", "--mount", "--propagation", "private", "sh", "-ec", script, base),
             *("libvirtd", "--config", base / "etc/libvirtd.conf"),
             *("--pid-file", base / "libvirtd.pid"),
