@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from thermostat.alarms.model import Alarm, State, Transition
@@ -85,7 +85,7 @@ class AlarmRepository:
     def create(self, alarm: Alarm, author: Author) -> None:
         """Add an alarm."""
         with self._writes.begin() as connection:
-            connection.execute(insert(ALARM).values(to_row(alarm)))
+            connection.execute(insert(ALARM), to_row(alarm))
             detail, now_us = describe(alarm), alarm.timestamp_us
             note(connection, alarm, Change.CREATION, detail, author=author, timestamp_us=now_us)
 
@@ -195,6 +195,7 @@ class AlarmRepository:
 
 
 _ENABLED = ALARM.c.enabled.is_(True)
+_UPDATE = update(ALARM).where(ALARM.c.alarm_id == bindparam("of"))
 
 
 def _locking(alarm_id: str) -> Select[Any]:
@@ -228,9 +229,7 @@ def _after(alarm: Alarm, state: State, reason: str, now_us: int) -> Alarm:
 
 
 def _write(connection: Connection, alarm: Alarm) -> None:
-    connection.execute(
-        update(ALARM).where(ALARM.c.alarm_id == alarm.alarm_id).values(to_row(alarm))
-    )
+    connection.execute(_UPDATE, {**to_row(alarm), "of": alarm.alarm_id})
 
 
 def _retire(connection: Connection, alarm: Alarm, now_us: int) -> None:

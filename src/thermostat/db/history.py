@@ -62,15 +62,16 @@ def note(
 ) -> None:
     """Write one history row."""
     connection.execute(
-        insert(HISTORY).values(
-            event_id=str(uuid.uuid4()),
-            alarm_id=alarm.alarm_id,
-            type=change.value,
-            detail=to_json(detail),
-            user_id=author.user_id,
-            project_id=author.project_id,
-            on_behalf_of=alarm.project_id,
-            severity=alarm.severity.value,
-            timestamp_us=timestamp_us,
-        )
+        insert(HISTORY),
+        {
+            "event_id": str(uuid.uuid4()),
+            "alarm_id": alarm.alarm_id,
+            "type": change.value,
+            "detail": to_json(detail),
+            "user_id": author.user_id,
+            "project_id": author.project_id,
+            "on_behalf_of": alarm.project_id,
+            "severity": alarm.severity.value,
+            "timestamp_us": timestamp_us,
+        },
     )

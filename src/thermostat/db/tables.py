@@ -12,11 +12,12 @@ from sqlalchemy import (
     Table,
     Text,
 )
+from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
 # SQLite numbers rows by itself only in a column of type INTEGER.
 _COUNTER = BigInteger().with_variant(Integer, "sqlite")
-# 16 MiB in MySQL, whose TEXT ends at 64 KiB; elsewhere unbounded.
-_LONG_TEXT = Text(2**24 - 1)
+# MySQL's TEXT ends at 64 KiB; elsewhere it is unbounded.
+_LONG_TEXT = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
 
 METADATA = MetaData(
     naming_convention={

@@ -3,6 +3,7 @@
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
 revision = "0001"
 down_revision = None
@@ -10,7 +11,7 @@ branch_labels = None
 depends_on = None
 
 _COUNTER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-_LONG_TEXT = sa.Text(2**24 - 1)
+_LONG_TEXT = sa.Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
 
 
 def upgrade() -> None:
