@@ -16,6 +16,8 @@ from thermostat.db.mapping import iso
 MAX_ACTIONS = 100
 """How many actions each state may have."""
 
+_NO_NUL = "^[^\\x00]*$"  # PostgreSQL's text cannot hold it
+_Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=_NO_NUL)]
 _Actions = Annotated[tuple[str, ...], Meta(max_length=MAX_ACTIONS)]
 _ACTION_FIELDS = ("ok_actions", "alarm_actions", "insufficient_data_actions")
 
@@ -26,9 +28,9 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     The members that the server sets may be there too, since clients send back what they have read.
     """
 
-    name: Annotated[str, Meta(min_length=1, max_length=255)]
+    name: _Name
     type: str
-    description: Annotated[str, Meta(max_length=10_000)] | UnsetType = UNSET
+    description: Annotated[str, Meta(max_length=10_000, pattern=_NO_NUL)] | UnsetType = UNSET
     enabled: bool = True
     severity: Severity = Severity.LOW
     ok_actions: _Actions = ()
@@ -38,8 +40,8 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     time_constraints: Annotated[tuple[TimeConstraint, ...], Meta(max_length=100)] = ()
     state: State | UnsetType = UNSET
     state_timestamp: str | UnsetType = UNSET
-    user_id: Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType = UNSET
-    project_id: Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType = UNSET
+    user_id: _Name | UnsetType = UNSET
+    project_id: _Name | UnsetType = UNSET
     alarm_id: str | UnsetType = UNSET
     state_reason: str | UnsetType = UNSET
     timestamp: str | UnsetType = UNSET

@@ -62,7 +62,7 @@ class _Resource:
 
         The alarm of another project does not exist for a caller who may not.
         """
-        alarm = self._services.alarms.find(alarm_id)
+        alarm = None if "\0" in alarm_id else self._services.alarms.find(alarm_id)
         if alarm is None:
             raise _not_found(alarm_id)
         enforcer, target = self._services.enforcer, _owner(alarm)

@@ -33,8 +33,11 @@ def query_terms(req: falcon.Request) -> list[Term]:
 
 def all_values(req: falcon.Request, name: str) -> list[str]:
     """Give every value of a query parameter, in order."""
-    value = req.params.get(name, [])
-    return [value] if isinstance(value, str) else list(value)
+    given = req.params.get(name, [])
+    values = [given] if isinstance(given, str) else list(given)
+    if any("\0" in value for value in values):
+        raise bad_field(name, "has a NUL character")
+    return values
 
 
 def _operator(text: str) -> Operator:

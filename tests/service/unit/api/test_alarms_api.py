@@ -129,6 +129,8 @@ class TestCreate:
             (with_(name=""), "name"),
             (with_(name="x" * 256), "name"),
             (with_(name=5), "name"),
+            (with_(name="a\0b"), "name"),
+            (with_(description="\0"), "description"),
             (with_(type="event"), "type"),
             (with_(type="gnocchi_resources_threshold"), "type"),
             (with_(severity="dire"), "severity"),
@@ -351,6 +353,8 @@ class TestList:
             ("limit=x", "limit"),
             ("limit=99999999999999999999999999", "limit"),
             ("marker=nothing", "nothing"),
+            ("marker=%00", "NUL"),
+            ("q.field=name&q.value=%00", "NUL"),
         ],
     )
     def test_bad_query_names_what_is_wrong(self, api, query, word):

@@ -62,7 +62,7 @@ def history(alarms, alarm_id="a1"):
 
 
 texts = st.text(max_size=20)
-words = st.text(min_size=1, max_size=20)
+words = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=20)
 rules = st.builds(
     ThresholdRule,
     meter_name=st.text(min_size=1, max_size=20),
@@ -83,7 +83,7 @@ class TestStoring:
     )
     @given(
         rule=rules,
-        name=texts,
+        name=words,
         severity=st.sampled_from(Severity),
         constraints=st.lists(
             st.builds(TimeConstraint, name=words, start=texts, duration=st.integers(0, 10**6))
