@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent in the lab's cloud: real guests that Nova booted, real tokens, real metadata."""
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from statistics import mean
 
 import pytest
 
+from tests.service.lab.parts import Servers, running_agent
 from tests.service.receiver import Receiver, running_receiver
 from thermostat.samples.model import Sample
 
@@ -19,41 +17,9 @@ INTERVAL_S = 2
 GROUP = "agent-test"
 
 
-class Servers:
-    """Boots servers in the demo project and removes them."""
-
-    def __init__(self, lab) -> None:
-        cloud = lab.cloud("demo")
-        self._compute = cloud.compute
-        self._image = cloud.image.find_image("tiny").id
-        self._flavor = self._compute.find_flavor("tiny").id
-        self.project_id = cloud.current_project_id
-        self._booted: list[str] = []
-
-    def boot(self, name: str) -> str:
-        server = self._compute.create_server(
-            name=name,
-            image_id=self._image,
-            flavor_id=self._flavor,
-            networks="none",
-            metadata={"metering.server_group": GROUP, "metering.tier.name": "web", "private": "x"},
-        )
-        self._booted.append(server.id)
-        self._compute.wait_for_server(server, wait=120, interval=0.5)
-        return server.id
-
-    def delete(self, server_id: str) -> None:
-        self._booted.remove(server_id)
-        self._compute.delete_server(server_id)
-
-    def delete_all(self) -> None:
-        for server_id in list(self._booted):
-            self.delete(server_id)
-
-
 @pytest.fixture(scope="module")
 def servers(lab):
-    servers = Servers(lab)
+    servers = Servers(lab, GROUP)
     yield servers
     servers.delete_all()
 
@@ -67,32 +33,6 @@ def pair(servers) -> tuple[str, str]:
 def receiver() -> Iterator[Receiver]:
     with running_receiver() as receiver:
         yield receiver
-
-
-@contextmanager
-def running_agent(
-    lab, receiver, directory, interval_s: int = INTERVAL_S
-) -> Iterator[subprocess.Popen]:
-    config, log = directory / "agent.conf", directory / "agent.log"
-    config.write_text(
-        f"[agent]\ninterval = {interval_s}\nhost = {lab.info['compute_host']}\n"
-        f"libvirt_uri = {lab.libvirt_uri}\nspool_dir = {directory}/spool\n"
-        "[service_auth]\nauth_type = password\n"
-        f"auth_url = {lab.layout.auth_url}\nusername = thermostat\n"
-        f"password = {lab.layout.passwords['thermostat']}\nproject_name = service\n"
-        "user_domain_id = default\nproject_domain_id = default\n"
-        f"[metering]\nendpoint_override = {receiver.url}\n"
-    )
-    command = [sys.executable, "-m", "thermostat.cmd.agent", "--config-file", str(config)]
-    with log.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output) as agent:
-        try:
-            yield agent
-        finally:
-            agent.terminate()
-            agent.wait(30)
-            print(log.read_text())  # shown where the test fails
-    assert agent.returncode == 0
-    assert "Traceback" not in log.read_text()
 
 
 def cpu_utils(batch: list[Sample]) -> dict[str, float]:
@@ -122,7 +62,7 @@ def next_batches(receiver, count: int) -> list[list[Sample]]:
 def test_every_meter_of_the_first_poll_carries_the_servers_metering_keys(
     lab, servers, pair, receiver, tmp_path
 ):
-    with running_agent(lab, receiver, tmp_path, interval_s=10):
+    with running_agent(lab, receiver.url, tmp_path, interval_s=10):
         receiver.wait_for(1, timeout_s=60)
     mine = [s for s in receiver.batches[0] if s.metadata["instance_id"] in pair]
     assert {sample.metadata["instance_id"] for sample in mine} == set(pair)
@@ -141,7 +81,7 @@ def test_every_meter_of_the_first_poll_carries_the_servers_metering_keys(
 def test_the_description_of_a_series_does_not_change_from_poll_to_poll(
     lab, pair, receiver, tmp_path
 ):
-    with running_agent(lab, receiver, tmp_path):
+    with running_agent(lab, receiver.url, tmp_path):
         wait_until_measured(receiver, pair)
         batches = next_batches(receiver, 3)
     descriptions = [
@@ -161,7 +101,7 @@ def test_cpu_util_follows_the_load(lab, pair, receiver, tmp_path):
     lab.load(idle, on=False)
     lab.load(busy, on=True)
     try:
-        with running_agent(lab, receiver, tmp_path):
+        with running_agent(lab, receiver.url, tmp_path):
             wait_until_measured(receiver, pair)
             before_s = lab.domain(busy).info()[4] / 1e9, time.monotonic()
             loaded = next_batches(receiver, 4)
@@ -186,7 +126,7 @@ def test_a_member_that_joins_or_leaves_does_not_bend_the_groups_cpu_util(
 ):
     for member in pair:
         lab.load(member, on=False)
-    with running_agent(lab, receiver, tmp_path):
+    with running_agent(lab, receiver.url, tmp_path):
         wait_until_measured(receiver, pair)
         begun = len(receiver.batches)
         third = servers.boot("agent-3")
