@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 
 api_listen, cfn_listen, config_file = sys.argv[1:]
 sys.argv = ["heat-engine", "--config-file", config_file]
@@ -29,13 +30,21 @@ from heat.common import config  # noqa: E402
 from heat.engine import service  # noqa: E402
 from heat.rpc import api as rpc_api  # noqa: E402
 
-config.startup_sanity_check()
-service.EngineService(cfg.CONF.host, rpc_api.ENGINE_TOPIC).start()
 
-# The ports open last: who gets an answer finds an engine that has loaded its plugins.
-for application, listen, threads in ((api, api_listen, 8), (cfn, cfn_listen, 4)):
-    server = waitress.create_server(application, listen=listen, threads=threads, ident=None)
-    threading.Thread(target=server.run, daemon=True).start()
+def serve() -> None:
+    """Start the engine, then answer until SIGTERM."""
+    config.startup_sanity_check()
+    service.EngineService(cfg.CONF.host, rpc_api.ENGINE_TOPIC).start()
+    # The ports open last: who gets an answer finds an engine that has loaded its plugins.
+    for application, listen, threads in ((api, api_listen, 8), (cfn, cfn_listen, 4)):
+        server = waitress.create_server(application, listen=listen, threads=threads, ident=None)
+        threading.Thread(target=server.run, daemon=True).start()
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    threading.Event().wait()
 
-signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-threading.Event().wait()
+
+try:
+    serve()
+except BaseException:
+    traceback.print_exc()
+    os._exit(1)  # the engine's threads would keep the process alive

@@ -11,6 +11,7 @@ import shlex
 import signal
 import sys
 import threading
+import traceback
 
 (listen,) = sys.argv[1:]
 sys.argv = ["nova"]
@@ -31,24 +32,34 @@ from nova.scheduler import rpcapi as scheduler_rpc  # noqa: E402
 from nova.wsgi import osapi_compute  # noqa: E402  # reads the configuration
 from oslo_privsep import priv_context  # noqa: E402
 
-objects.register_all()
-objects.Service.enable_min_version_cache()
-priv_context.init(root_helper=shlex.split(utils.get_root_helper()))
-os_brick.setup(nova.conf.CONF)
-os_vif.initialize()
 
-for binary, topic, more in (
-    ("nova-conductor", conductor_rpc.RPC_TOPIC, {}),
-    ("nova-scheduler", scheduler_rpc.RPC_TOPIC, {}),
-    ("nova-compute", compute_rpc.RPC_TOPIC, {"topic_alt": compute_rpc.RPC_TOPIC_ALT}),
-):
-    service.Service.create(binary=binary, topic=topic, **more).start()
-admin = context.get_admin_context()
-host_mapping.discover_hosts(admin)
-objects.ComputeNodeList.get_all_by_host(admin, nova.conf.CONF.host)  # raises if there is none
+def serve() -> None:
+    """Start the services, then answer until SIGTERM."""
+    objects.register_all()
+    objects.Service.enable_min_version_cache()
+    priv_context.init(root_helper=shlex.split(utils.get_root_helper()))
+    os_brick.setup(nova.conf.CONF)
+    os_vif.initialize()
+    for binary, topic, more in (
+        ("nova-conductor", conductor_rpc.RPC_TOPIC, {}),
+        ("nova-scheduler", scheduler_rpc.RPC_TOPIC, {}),
+        ("nova-compute", compute_rpc.RPC_TOPIC, {"topic_alt": compute_rpc.RPC_TOPIC_ALT}),
+    ):
+        service.Service.create(binary=binary, topic=topic, **more).start()
+    admin = context.get_admin_context()
+    host_mapping.discover_hosts(admin)
+    objects.ComputeNodeList.get_all_by_host(admin, nova.conf.CONF.host)  # raises if there is none
 
-# The port opens last: who gets an answer finds a compute host that takes servers.
-server = waitress.create_server(osapi_compute.application, listen=listen, threads=8, ident=None)
-threading.Thread(target=server.run, daemon=True).start()
-signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-threading.Event().wait()
+    # The port opens last: who gets an answer finds a compute host that takes servers.
+    application = osapi_compute.application
+    server = waitress.create_server(application, listen=listen, threads=8, ident=None)
+    threading.Thread(target=server.run, daemon=True).start()
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    threading.Event().wait()
+
+
+try:
+    serve()
+except BaseException:
+    traceback.print_exc()
+    os._exit(1)  # the services' threads would keep the process alive
