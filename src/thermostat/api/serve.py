@@ -40,7 +40,8 @@ class HttpServer:
             threads=conf.api.threads,
             ident=None,
             max_request_body_size=max_body_bytes + _OVERHEAD_BYTES,
-            clear_untrusted_proxy_headers=True,
+            # HTTPProxyToWSGI decides about X-Forwarded-*, as the operator configured it.
+            clear_untrusted_proxy_headers=False,
         )
         self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
 
