@@ -65,22 +65,17 @@ class Tenant:
     def has_stack(self) -> bool:
         """Tell whether there is such a stack, in whatever state."""
         try:
-            self._heat.get_stack(self.stack)
+            self._heat.get_stack(self.stack, resolve_outputs=False)
         except NotFoundException:
             return False
         return True
 
     def stack_status(self) -> str:
         """Give the stack's status; DemoError if it has failed."""
-        found = self._heat.get_stack(self.stack)
+        found = self._heat.get_stack(self.stack, resolve_outputs=False)
         if found.status.endswith("FAILED"):
             raise DemoError(f"stack {self.stack}: {found.status}: {found.status_reason}")
         return str(found.status)
-
-    def outputs(self) -> dict[str, Any]:
-        """Give the stack's outputs."""
-        found = self._heat.get_stack(self.stack)
-        return {one["output_key"]: one["output_value"] for one in found.outputs}
 
     def group_size(self) -> int:
         """Give how many members Heat's group has, those being made included."""

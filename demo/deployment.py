@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from demo.console import Console, DemoError
@@ -36,6 +37,11 @@ class Deployment:
         """Where the server listens."""
         return f"http://127.0.0.1:{SERVER_PORT}"
 
+    @property
+    def server_log(self) -> Path:
+        """The server's log."""
+        return self.prefix / "var/log/thermostat/thermostat-server.log"
+
     def control(self, service: str) -> Path:
         """Give the script that starts and stops `server` or `agent`."""
         return self.prefix / "opt/thermostat" / service / "bin" / f"thermostat-{service}-service"
@@ -57,6 +63,17 @@ class Deployment:
         recap = self._run(console, command)
         found = re.search(r"ok=\d+\s+changed=\d+", recap)
         return " ".join(found.group().split()) if found else "done"
+
+    def first_delivery(self, alarm_id: str, since: float) -> float | None:
+        """Give when the server's log first tells of a delivery for an alarm after this time."""
+        line = re.compile(rf"^(\S+ \S+) .*Alarm {alarm_id}: notification \S+ delivered")
+        for text in self.server_log.read_text().splitlines():
+            found = line.match(text)
+            if found:
+                when = datetime.fromisoformat(found.group(1)).timestamp()
+                if when >= since:
+                    return when
+        return None
 
     def stop(self) -> None:
         """Stop the server and the agent, if they were deployed."""

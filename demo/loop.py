@@ -3,7 +3,7 @@
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,10 @@ class Change:
     """When each stage of one change of size was reached, in seconds since the load changed."""
 
     decided: float | None = None
+    delivered: float | None = None
     resized: float | None = None
     settled: float | None = None
     reason: str = ""
-    at: dict[str, float] = field(default_factory=dict)
 
 
 class Story:
@@ -57,7 +57,8 @@ class Story:
             "InstanceType": "tiny",
             "Period": str(PERIOD_S),
             "Cooldown": str(COOLDOWN_S),
-            "HighThreshold": "60",  # one busy member of two must not call for a third
+            "HighThreshold": "30",
+            "MaxSize": "2",
         }
         words = ["stack", "create", "-t", str(self._template), "-e", str(environment)]
         for name, value in parameters.items():
@@ -129,6 +130,7 @@ class Story:
             ("", "out", "back"),
             ("load changed", 0.0, 0.0),
             ("alarm raised", out.decided, back.decided),
+            ("webhook answered by Heat", out.delivered, back.delivered),
             ("group resized by Heat", out.resized, back.resized),
             ("new member ACTIVE / old one gone", out.settled, back.settled),
         ]
@@ -152,6 +154,9 @@ class Story:
                 if fired:
                     change.decided, change.reason = fired
                     console.say(f"alarm {name} after {change.decided:.1f} s: {change.reason}")
+            if change.decided is not None and change.delivered is None:
+                when = self._deployment.first_delivery(alarm["alarm_id"], began)
+                change.delivered = when and when - began
             if change.resized is None and tenant.group_size() == size:
                 change.resized = time.time() - began
                 console.say(f"Heat's group has {size} after {change.resized:.1f} s")
@@ -169,7 +174,7 @@ class Story:
             f"alarm {name} and a group of {size}",
             look,
             timeout_s=timeout_s,
-            every_s=0.2,
+            every_s=0.4,
             detail=self._measured,
         )
         return change
