@@ -13,10 +13,10 @@ from oslo_log import log
 from sqlalchemy.exc import SQLAlchemyError
 
 from thermostat import opts
-from thermostat.agent.systemd import notify
 from thermostat.db.schema import SchemaError
 from thermostat.server import Server
 from thermostat.store.base import StoreError
+from thermostat.systemd import notify
 from thermostat.version import __version__
 
 LOG = logging.getLogger(__name__)
