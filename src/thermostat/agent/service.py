@@ -11,7 +11,8 @@ from pathlib import Path
 
 from oslo_config import cfg
 
-from thermostat.agent import drivers, systemd
+from thermostat import systemd
+from thermostat.agent import drivers
 from thermostat.agent.delivery import Delivery
 from thermostat.agent.errors import ConfigError, PollError
 from thermostat.agent.pollsters.base import Pollster
