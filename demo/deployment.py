@@ -51,18 +51,17 @@ class Deployment:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         _write_private(self.inventory, json.dumps(self._inventory(), indent=1))
         self._run(console, ["make", "--no-print-directory", "-s", "collection", f"BIN={BIN}"])
-        return self.play(console, "thermostat.openstack.site")
+        found = re.search(r"ok=\d+\s+changed=\d+", self.play(console, "thermostat.openstack.site"))
+        return " ".join(found.group().split()) if found else "done"
 
     def play(
         self, console: Console, playbook: str, variables: Mapping[str, object] | None = None
     ) -> str:
-        """Run a playbook and give its recap: `ok=12 changed=3`."""
+        """Run a playbook and give what it prints."""
         command = [str(BIN / "ansible-playbook"), "-i", str(self.inventory), playbook]
         if variables:
             command += ["-e", json.dumps(variables)]
-        recap = self._run(console, command)
-        found = re.search(r"ok=\d+\s+changed=\d+", recap)
-        return " ".join(found.group().split()) if found else "done"
+        return self._run(console, command)
 
     def first_delivery(self, alarm_id: str, since: float) -> float | None:
         """Give when the server's log first tells of a delivery for an alarm after this time."""
