@@ -163,7 +163,7 @@ class Engine:
 
     def _open(self, alarm: Alarm, now_us: int) -> None:
         """Build the window of an alarm from the store, and judge from its newest step on."""
-        window = Window(alarm.rule, self._allowed_lag_us)
+        window = Window(alarm.rule)
         resident = _Resident(alarm, window, 0, now_us)
         self._residents[alarm.alarm_id] = resident
         self._index.add(alarm.alarm_id, _selection(alarm))

@@ -5,9 +5,12 @@ Time is event time. A window slides in steps of the tick, aligned to the epoch; 
 periods end at that instant and reach back from there, each left-open and right-closed. A step is
 complete as soon as every live member of the group has reported up to it, and at the latest when the
 allowed lag is over; a late sample counts in every later step whose periods still cover it.
+
+A member is live while it has been silent for no longer than one and a half of its own interval. So
+the members that a group loses when it shrinks are waited for once, and not at every step.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from thermostat.alarms.model import ThresholdRule
 from thermostat.evaluate.decide import Datapoint, datapoint, window_length
@@ -15,6 +18,8 @@ from thermostat.evaluate.decide import Datapoint, datapoint, window_length
 US_PER_S = 1_000_000
 SHORTEST_TICK_S = 10
 TICKS_A_PERIOD = 60
+SILENT_INTERVALS = 1.5
+"""A member that has been silent for longer than this many of its intervals is no longer live."""
 
 
 def tick_s(period_s: int) -> int:
@@ -22,23 +27,38 @@ def tick_s(period_s: int) -> int:
     return min(period_s, max(SHORTEST_TICK_S, -(-period_s // TICKS_A_PERIOD)))
 
 
+@dataclass(slots=True)
+class _Member:
+    """How far one member has reported, and how often it does."""
+
+    last_us: int
+    interval_us: int
+
+    def report(self, timestamp_us: int) -> None:
+        if timestamp_us > self.last_us:
+            self.interval_us = timestamp_us - self.last_us
+            self.last_us = timestamp_us
+
+    def is_live(self, step_us: int) -> bool:
+        return self.last_us >= step_us - SILENT_INTERVALS * self.interval_us
+
+
 class Window:
     """The samples of one group, by member, and how far each member has reported."""
 
-    def __init__(self, rule: ThresholdRule, allowed_lag_us: int) -> None:
+    def __init__(self, rule: ThresholdRule) -> None:
         self._rule = rule
         self._period_us = rule.period * US_PER_S
-        self._allowed_lag_us = allowed_lag_us
         self._samples: dict[int, dict[int, float]] = {}
-        self._last_us: dict[int, int] = {}
+        self._members: dict[int, _Member] = {}
         self._from_us = 0  # samples up to here are outside every step still to be judged
         self.tick_us = tick_s(rule.period) * US_PER_S
         self.length_us = self._period_us * window_length(rule)
 
     @property
     def newest_us(self) -> int | None:
-        """The newest event time that any member reported; None without samples."""
-        return max(self._last_us.values(), default=None)
+        """The newest event time that any member reported; None without members."""
+        return max((member.last_us for member in self._members.values()), default=None)
 
     def floor(self, time_us: int) -> int:
         """Give the last step at or before this time."""
@@ -52,22 +72,25 @@ class Window:
         if timestamp_us <= self._from_us:
             return False
         self._samples.setdefault(series_id, {})[timestamp_us] = volume
-        self._last_us[series_id] = max(timestamp_us, self._last_us.get(series_id, 0))
+        member = self._members.get(series_id)
+        if member is None:
+            self._members[series_id] = _Member(timestamp_us, self.tick_us)
+        else:
+            member.report(timestamp_us)
         return True
 
     def leave(self, series_id: int) -> None:
         """No longer wait for a member; what it reported while it was one still counts."""
-        self._last_us.pop(series_id, None)
-
-    def live_members(self, step_us: int) -> Sequence[int]:
-        """Give the members that reported in the period before this step, or after it."""
-        horizon_us = step_us - self._period_us - self._allowed_lag_us
-        return [member for member, last_us in self._last_us.items() if last_us > horizon_us]
+        self._members.pop(series_id, None)
 
     def is_complete(self, step_us: int) -> bool:
-        """Tell whether every live member has reported up to this step, and there is one."""
-        members = self.live_members(step_us)
-        return bool(members) and all(self._last_us[member] >= step_us for member in members)
+        """Tell whether every live member has reported up to this step, and there is one.
+
+        Who is live is asked of the newest step that anyone has reported up to.
+        """
+        newest_us = max(step_us, self.floor(self.newest_us or 0))
+        live = [member for member in self._members.values() if member.is_live(newest_us)]
+        return bool(live) and all(member.last_us >= step_us for member in live)
 
     def datapoints(self, step_us: int) -> list[Datapoint]:
         """Give the datapoints of the periods that end at this step, oldest first."""
@@ -97,5 +120,4 @@ class Window:
                 self._samples[member] = kept
             else:
                 del self._samples[member]
-                if self._last_us.get(member, 0) <= self._from_us - self._allowed_lag_us:
-                    self._last_us.pop(member, None)
+                self._members.pop(member, None)

@@ -9,12 +9,11 @@ from thermostat.alarms.model import ThresholdRule
 from thermostat.evaluate.window import Window, tick_s
 
 S = 1_000_000
-LAG = 15 * S
 
 
 def window(**changes):
     rule = ThresholdRule(**{"meter_name": "m", "threshold": 1.0, "period": 10, **changes})
-    return Window(rule, LAG)
+    return Window(rule)
 
 
 def values(points):
@@ -48,14 +47,28 @@ def test_a_step_is_complete_when_every_live_member_reported_up_to_it():
     assert w.is_complete(100 * S)
 
 
-def test_a_member_that_vanished_is_waited_for_no_longer():
+def test_a_member_that_vanished_is_waited_for_once():
     w = window()
-    w.add(1, 100 * S, 1.0)
-    w.add(2, 100 * S, 1.0)
-    for second in range(110, 140, 10):
+    for second in (90, 100):
         w.add(1, second * S, 1.0)
-    assert not w.is_complete(120 * S)
-    assert w.is_complete(130 * S)
+        w.add(2, second * S, 1.0)
+    w.add(1, 110 * S, 1.0)
+    assert not w.is_complete(110 * S)
+    w.add(1, 120 * S, 1.0)
+    assert w.is_complete(110 * S)
+    assert w.is_complete(120 * S)
+
+
+def test_how_long_a_silent_member_is_live_depends_on_its_own_interval():
+    w = window(period=60)
+    w.add(1, 60 * S, 1.0)
+    w.add(1, 120 * S, 1.0)
+    for second in range(100, 181, 10):
+        w.add(2, second * S, 1.0)
+    assert not w.is_complete(180 * S)
+    for second in (190, 200, 210, 220):
+        w.add(2, second * S, 1.0)
+    assert w.is_complete(220 * S)
 
 
 def test_a_member_that_left_the_group_is_not_waited_for():
