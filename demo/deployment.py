@@ -88,6 +88,7 @@ class Deployment:
             "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
             "ANSIBLE_LOCALHOST_WARNING": "False",
             "ANSIBLE_NOCOWS": "1",
+            "ANSIBLE_PIPELINING": "1",
             "OS_CLIENT_CONFIG_FILE": str(self._lab.info["clouds_file"]),
             "PATH": f"{BIN}:{os.environ['PATH']}",
         }

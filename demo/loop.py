@@ -16,7 +16,7 @@ from demo.deployment import POLL_INTERVAL_S, Deployment
 PERIOD_S = 10
 COOLDOWN_S = 15
 HIGH, LOW = "gt", "lt"
-AFTER_POLL_S = 2.0
+AFTER_POLL_S = 3.0
 """The load begins this long after a poll: most of the next interval then already shows it."""
 MAINTENANCE = Path(__file__).parent / "maintenance.yml"
 TASK = re.compile(r"^TASK \[(.*?)\] \**\n(?:FAILED.*\n)*(\w+): \[\w+\](.*?)\n\n", re.M | re.S)
