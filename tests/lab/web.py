@@ -13,6 +13,7 @@ from tests.lab.processes import Processes
 
 SERVICES = Path(__file__).with_name("services")
 TIMEOUT_S = 180.0
+RELEASE_S = 5.0
 # Each process with the listeners that it opens, the last of them when it is ready.
 PROCESSES = {
     "keystone": ("keystone",),
@@ -84,12 +85,24 @@ def _get(port: int) -> bool:
 
 
 def require_free_ports(layout: Layout, listeners: Iterable[str] = LISTENERS) -> None:
-    """Raise LabError if another program listens where the lab wants to."""
+    """Raise LabError if another program listens where the lab wants to.
+
+    A process of ours that has just ended may hold its socket for a moment: its first thread can be
+    gone while the others still end.
+    """
+    deadline = time.monotonic() + RELEASE_S
     for name in listeners:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, layout.port(name)))
-            except OSError as error:
-                message = f"port {layout.port(name)} for {name} is in use; choose --port-base"
-                raise LabError(message) from error
+        while not _is_free(layout.port(name)):
+            if time.monotonic() > deadline:
+                raise LabError(f"port {layout.port(name)} for {name} is in use; choose --port-base")
+            time.sleep(0.05)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
