@@ -21,7 +21,7 @@ AFTER_POLL_S = 3.0
 MAINTENANCE = Path(__file__).parent / "maintenance.yml"
 TASK = re.compile(r"^TASK \[(.*?)\] \**\n(?:FAILED.*\n)*(\w+): \[\w+\](.*?)\n\n", re.M | re.S)
 UPSTREAM_GROWN_S = 20.0
-"""Ceilometer, Gnocchi, Aodh and Heat, tuned to 10 s polling and 5 s evaluation (docs/lab.md)."""
+"""Ceilometer, Gnocchi, Aodh and Heat, tuned to 10 s polling and 5 s evaluation (README)."""
 GROWN_WITHIN_S = 12.0
 
 
