@@ -11,6 +11,7 @@ import fnmatch
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
@@ -67,6 +68,16 @@ def remove(target: Path, name: str) -> None:
         (target / parent).rmdir()
 
 
+def link_dependency(collections: Path) -> None:
+    """Put openstack.cloud, from the Python package `ansible`, beside it: test tools look there."""
+    spec = find_spec("ansible_collections")
+    places = spec.submodule_search_locations if spec else None
+    link = collections / "openstack"
+    if places and not link.exists():
+        link.unlink(missing_ok=True)
+        link.symlink_to(Path(places[0]) / "openstack")
+
+
 def main() -> None:
     """Make the copy equal to the tree."""
     base = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / ".build").absolute()
@@ -81,6 +92,7 @@ def main() -> None:
             shutil.copy2(source, target)
     if not (copy / ".git").exists():
         subprocess.run(["git", "init", "--quiet", str(copy)], check=True)  # noqa: S603, S607
+    link_dependency(base / "ansible_collections")
     print(copy)
 
 

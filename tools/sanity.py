@@ -43,20 +43,9 @@ def provide_get_pip() -> None:
             script.write_text(GET_PIP.replace("{version}", version))
 
 
-def provide_dependency() -> None:
-    """Put openstack.cloud, from the Python package `ansible`, where ansible-test looks for it."""
-    spec = find_spec("ansible_collections")
-    places = spec.submodule_search_locations if spec else None
-    link = ROOT / ".build/ansible_collections/openstack"
-    if not link.exists() and places:
-        link.unlink(missing_ok=True)
-        link.symlink_to(Path(places[0]) / "openstack")
-
-
 def main() -> None:
     """Run the tests that are asked for, all of them by default."""
     provide_get_pip()
-    provide_dependency()
     here = Path(sys.executable).parent
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     environment = {
