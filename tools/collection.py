@@ -68,14 +68,23 @@ def remove(target: Path, name: str) -> None:
         (target / parent).rmdir()
 
 
-def link_dependency(collections: Path) -> None:
-    """Put openstack.cloud, from the Python package `ansible`, beside it: test tools look there."""
+def copy_dependency(collections: Path) -> None:
+    """Put openstack.cloud, from the Python package `ansible`, beside it: test tools look there.
+
+    They copy what git lists, so it needs a repository of its own, as the collection does.
+    """
     spec = find_spec("ansible_collections")
     places = spec.submodule_search_locations if spec else None
-    link = collections / "openstack"
-    if places and not link.exists():
-        link.unlink(missing_ok=True)
-        link.symlink_to(Path(places[0]) / "openstack")
+    copy = collections / "openstack/cloud"
+    if places and not (copy / ".git").exists():
+        shutil.copytree(Path(places[0]) / "openstack/cloud", copy, dirs_exist_ok=True)
+        init_repository(copy)
+
+
+def init_repository(directory: Path) -> None:
+    """Make an empty git repository of a directory, if it is none."""
+    if not (directory / ".git").exists():
+        subprocess.run(["git", "init", "--quiet", str(directory)], check=True)  # noqa: S603, S607
 
 
 def main() -> None:
@@ -90,9 +99,8 @@ def main() -> None:
         if not is_same(source, target):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
-    if not (copy / ".git").exists():
-        subprocess.run(["git", "init", "--quiet", str(copy)], check=True)  # noqa: S603, S607
-    link_dependency(base / "ansible_collections")
+    init_repository(copy)
+    copy_dependency(base / "ansible_collections")
     print(copy)
 
 
