@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 
 from thermostat.alarms.model import TimeConstraint
 
@@ -14,13 +14,21 @@ class ConstraintError(ValueError):
     """A time constraint makes no sense; the message names the field and the reason."""
 
 
+SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+"""Any time: an expression that has a start before it has one before every later time."""
+
+
 def check(constraint: TimeConstraint) -> None:
-    """Raise ConstraintError unless the cron expression and the time zone can be understood."""
+    """Raise ConstraintError unless the span has a start, in a time zone that there is."""
     if not croniter.is_valid(constraint.start):
         raise ConstraintError(f"start: {constraint.start!r} is not a cron expression")
     try:
+        croniter(constraint.start, SOME_TIME).get_prev(datetime)
+    except CroniterBadDateError as error:
+        raise ConstraintError(f"start: {constraint.start!r} never comes") from error
+    try:
         _zone(constraint)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ConstraintError(f"timezone: {constraint.timezone!r} is not a time zone") from error
 
 

@@ -80,9 +80,9 @@ class TimeConstraint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     description: str = ""
     start: str
     """When the span begins, as a cron expression."""
-    duration: Annotated[int, Meta(ge=0)]
-    """How long the span lasts, in seconds."""
-    timezone: str = ""
+    duration: Annotated[int, Meta(ge=0, le=MAX_PERIOD_S)]
+    """How long the span lasts, in seconds; at most a year."""
+    timezone: Annotated[str, Meta(max_length=255)] = ""
     """An IANA time zone name; empty means UTC."""
 
 

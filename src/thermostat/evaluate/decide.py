@@ -54,21 +54,29 @@ def datapoint(
     volumes = [volume for _, volume in samples]
     match statistic:
         case Statistic.AVG:
-            value = fsum(volumes) / count
+            value = _total(volumes) / count
         case Statistic.MIN:
             value = min(volumes)
         case Statistic.MAX:
             value = max(volumes)
         case Statistic.SUM:
-            value = fsum(volumes)
+            value = _total(volumes)
         case Statistic.COUNT:
             value = float(count)
         case Statistic.LAST:
             value = max(samples)[1]
         case Statistic.STDDEV:
-            mean = fsum(volumes) / count
-            value = sqrt(fsum((volume - mean) ** 2 for volume in volumes) / count)
+            mean = _total(volumes) / count
+            value = sqrt(_total([(volume - mean) * (volume - mean) for volume in volumes]) / count)
     return Datapoint(start_us, end_us, count, value)
+
+
+def _total(values: Sequence[float]) -> float:
+    """Add exactly; what is too large for a float becomes infinite, or no number at all."""
+    try:
+        return fsum(values)
+    except (OverflowError, ValueError):
+        return sum(values)
 
 
 def window_length(rule: ThresholdRule) -> int:

@@ -6,6 +6,7 @@ It stores nothing and calls nobody: `evaluate` returns transitions, and whoever 
 transitions is open, so that no judgement rests on a state that was never written.
 """
 
+import logging
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from thermostat.alarms.model import Alarm, Transition
 from thermostat.evaluate.decide import judge
 from thermostat.evaluate.matching import AlarmIndex
 from thermostat.evaluate.window import Window
+from thermostat.samples.wire import MAX_FUTURE_US
 from thermostat.store.base import Batch, SampleStore, Selection, Series
 
+LOG = logging.getLogger(__name__)
 US_PER_S = 1_000_000
 MOST_STEPS_BEHIND = 1000
 """After a longer pause than this many steps an alarm goes on with the newest ones."""
@@ -48,14 +51,17 @@ class Engine:
         self._index = AlarmIndex()
         self._series: dict[int, Series] = {}
         self._alarms_by_series: dict[int, tuple[str, ...]] = {}
-        self.ignored_samples = 0
-        """Samples that matched an alarm but came too late for every open window."""
+        self.failures = 0
+        """Steps that could not be judged; their reasons are in the log."""
 
     def __len__(self) -> int:
         return len(self._residents)
 
     def put(self, alarm: Alarm, now_us: int) -> None:
-        """Evaluate this alarm from now on, or with this definition from now on."""
+        """Evaluate this alarm from now on, or with this definition from now on.
+
+        Raises StoreError if its window cannot be read; then nothing has changed.
+        """
         with self._lock:
             known = self._residents.get(alarm.alarm_id)
             if known and known.alarm.revision > alarm.revision:
@@ -67,8 +73,9 @@ class Engine:
                 known.alarm = alarm
                 known.open_transition = False
                 return
+            window = self._load_window(alarm, now_us)
             self.remove(alarm.alarm_id)
-            self._open(alarm, now_us)
+            self._open(alarm, window, now_us)
 
     def remove(self, alarm_id: str) -> None:
         """Evaluate this alarm no longer; nothing happens if it was not being evaluated."""
@@ -79,8 +86,12 @@ class Engine:
             self._index.remove(alarm_id, _selection(resident.alarm))
             self._rematch(resident.alarm.rule.meter_name)
 
-    def ingest(self, batch: Batch) -> None:
-        """Add stored samples to the windows of the alarms whose groups they belong to."""
+    def ingest(self, batch: Batch) -> int:
+        """Add stored samples to the windows of the alarms whose groups they belong to.
+
+        Gives how many of them came too late for an open window of such an alarm.
+        """
+        late = 0
         with self._lock:
             for series_id, timestamp_us, volume in zip(
                 batch.series_id.tolist(),
@@ -90,17 +101,27 @@ class Engine:
             ):
                 for alarm_id in self._matching(series_id):
                     window = self._residents[alarm_id].window
-                    if not window.add(series_id, timestamp_us, volume):
-                        self.ignored_samples += 1
+                    late += not window.add(series_id, timestamp_us, volume)
+        return late
 
     def evaluate(self, now_us: int) -> list[Transition]:
-        """Judge every step that is due at this time; give what is worth telling, one per alarm."""
+        """Judge every step that is due at this time; give what is worth telling, one per alarm.
+
+        An alarm that cannot be judged, which is a fault of ours, costs the others nothing: its step
+        is passed over.
+        """
+        transitions = []
         with self._lock:
-            return [
-                transition
-                for resident in self._residents.values()
-                if (transition := self._advance(resident, now_us)) is not None
-            ]
+            for resident in self._residents.values():
+                try:
+                    transition = self._advance(resident, now_us)
+                except Exception:  # one alarm must not end all alarming
+                    self.failures += 1
+                    LOG.exception("Alarm %s cannot be judged", resident.alarm.alarm_id)
+                    continue
+                if transition is not None:
+                    transitions.append(transition)
+        return transitions
 
     def committed(self, transition: Transition) -> None:
         """Go on from the state that this transition left in the database."""
@@ -130,7 +151,7 @@ class Engine:
         while not resident.open_transition and resident.judged_us < newest_us:
             step_us = resident.judged_us + tick_us
             deadline_us = max(step_us, resident.since_us) + self._allowed_lag_us
-            if now_us < deadline_us and not window.is_complete(step_us):
+            if now_us < deadline_us and not window.is_complete(step_us, now_us):
                 break
             resident.judged_us = step_us
             transition = self._judge(resident, step_us, now_us)
@@ -161,21 +182,25 @@ class Engine:
 
     # -- groups ---------------------------------------------------------------------------------
 
-    def _open(self, alarm: Alarm, now_us: int) -> None:
-        """Build the window of an alarm from the store, and judge from its newest step on."""
+    def _load_window(self, alarm: Alarm, now_us: int) -> Window:
+        """Build the window of an alarm from the store."""
         window = Window(alarm.rule)
-        resident = _Resident(alarm, window, 0, now_us)
+        series = self._store.series(_selection(alarm))
+        start_us = now_us - window.length_us - self._allowed_lag_us - window.tick_us
+        ids = [one.series_id for one in series]
+        self._fill(window, self._store.scan(ids, start_us, now_us + MAX_FUTURE_US))
+        return window
+
+    def _open(self, alarm: Alarm, window: Window, now_us: int) -> None:
+        """Judge an alarm from the newest step that has samples on.
+
+        That step may have been judged before a restart; judging it again changes nothing.
+        """
+        newest_us = window.floor(min(window.newest_us or now_us, now_us))
+        resident = _Resident(alarm, window, newest_us - window.tick_us, now_us)
         self._residents[alarm.alarm_id] = resident
         self._index.add(alarm.alarm_id, _selection(alarm))
         self._rematch(alarm.rule.meter_name)
-        series = self._store.series(_selection(alarm))
-        start_us = now_us - window.length_us - self._allowed_lag_us - window.tick_us
-        stored = self._store.scan([one.series_id for one in series], start_us, now_us)
-        self._fill(window, stored)
-        newest_us = window.newest_us
-        # The newest step that has samples is judged (again): whether that happened before a
-        # restart is not known, and judging twice changes nothing.
-        resident.judged_us = window.floor(newest_us or now_us) - window.tick_us
 
     @staticmethod
     def _fill(window: Window, batch: Batch) -> None:

@@ -63,6 +63,9 @@ class Evaluator:
         self._alarms = alarms
         self._notify = notify
         self._clock = clock
+        self._following = threading.Lock()
+        self._unfollowed: set[str] = set()
+        self._failing: str | None = None
         self._due = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="evaluator", daemon=True)
@@ -89,11 +92,11 @@ class Evaluator:
         Gauge(
             "thermostat_alarms_resident", "Alarms being evaluated", registry=registry
         ).set_function(lambda: len(engine))
-        Gauge(
-            "thermostat_samples_ignored_total",
-            "Samples that came too late for every open window",
+        self._late = Counter(
+            "thermostat_samples_late_total",
+            "Samples that came too late for an open window of an alarm they match",
             registry=registry,
-        ).set_function(lambda: engine.ignored_samples)
+        )
 
     def start(self) -> None:
         """Load the enabled alarms, rebuild their windows from the store, and begin."""
@@ -111,21 +114,35 @@ class Evaluator:
 
     def check(self) -> str | None:
         """Give the reason why alarms are not being evaluated, or None."""
-        return None if self._thread.is_alive() else "the evaluator has stopped"
+        return self._failing if self._thread.is_alive() else "the evaluator has stopped"
 
     def stored(self, batch: Batch) -> None:
         """Take in samples that have just been stored, and judge soon."""
-        self._engine.ingest(batch)
+        self._late.inc(self._engine.ingest(batch))
         self._due.set()
 
     def alarm_changed(self, alarm_id: str) -> None:
-        """Take in that an alarm was created, edited or deleted, and judge soon."""
-        alarm = self._alarms.find(alarm_id)
-        if alarm is not None and alarm.enabled:
-            self._engine.put(alarm, self._now_us())
-        else:
-            self._engine.remove(alarm_id)
+        """Take in that an alarm was created, edited or deleted, and judge soon.
+
+        What cannot be read now is tried again at each pass: the change itself is committed.
+        """
+        try:
+            self._follow(alarm_id)
+        except Exception:
+            LOG.exception("Alarm %s cannot be loaded now; trying again", alarm_id)
+            with self._following:
+                self._unfollowed.add(alarm_id)
         self._due.set()
+
+    def _follow(self, alarm_id: str) -> None:
+        """Bring what is evaluated in line with the database; one at a time, or an old read wins."""
+        with self._following:
+            alarm = self._alarms.find(alarm_id)
+            if alarm is not None and alarm.enabled:
+                self._engine.put(alarm, self._now_us())
+            else:
+                self._engine.remove(alarm_id)
+            self._unfollowed.discard(alarm_id)
 
     def _now_us(self) -> int:
         return int(self._clock() * 1_000_000)
@@ -136,25 +153,38 @@ class Evaluator:
             self._due.clear()
             try:
                 with self._passes.time():
-                    self._judge_all()
-            except Exception:  # the loop must go on: one bad pass must not end all alarming
+                    for alarm_id in tuple(self._unfollowed):
+                        self._follow(alarm_id)
+                    self._failing = self._judge_all()
+            except Exception as error:  # the loop must go on: one bad pass must not end alarming
                 LOG.exception("Evaluation failed; trying again")
+                self._failing = f"evaluation fails: {error!r}"
+            if self._failing:
                 self._failures.inc()
                 self._stop.wait(RETRY_S)
 
-    def _judge_all(self) -> None:
-        """Judge until nothing is due; each round writes at most one transition per alarm."""
+    def _judge_all(self) -> str | None:
+        """Judge until nothing is due; give the reason why something could not be written, or None.
+
+        Each round writes at most one transition per alarm. One that cannot be written is judged
+        again in the next pass, and delays no other.
+        """
+        unwritten: list[Transition] = []
+        failing = None
         while not self._stop.is_set():
             transitions = self._engine.evaluate(self._now_us())
             if not transitions:
-                return
-            for position, transition in enumerate(transitions):
+                break
+            for transition in transitions:
                 try:
                     self._write(transition)
-                except Exception:
-                    for unwritten in transitions[position:]:
-                        self._engine.rejected(unwritten)
-                    raise
+                except Exception as error:
+                    LOG.exception("A transition of alarm %s is not written", transition.alarm_id)
+                    failing = f"transitions cannot be written: {type(error).__name__}"
+                    unwritten.append(transition)
+        for transition in unwritten:
+            self._engine.rejected(transition)
+        return failing
 
     def _write(self, transition: Transition) -> None:
         if not self._alarms.record(transition):

@@ -83,12 +83,13 @@ class Window:
         """No longer wait for a member; what it reported while it was one still counts."""
         self._members.pop(series_id, None)
 
-    def is_complete(self, step_us: int) -> bool:
+    def is_complete(self, step_us: int, now_us: int) -> bool:
         """Tell whether every live member has reported up to this step, and there is one.
 
-        Who is live is asked of the newest step that anyone has reported up to.
+        Who is live is asked of the newest step that anyone has reported up to, but of none in the
+        future: a member whose clock is ahead must not make the others look silent.
         """
-        newest_us = max(step_us, self.floor(self.newest_us or 0))
+        newest_us = max(step_us, self.floor(min(self.newest_us or 0, now_us)))
         live = [member for member in self._members.values() if member.is_live(newest_us)]
         return bool(live) and all(member.last_us >= step_us for member in live)
 

@@ -63,6 +63,8 @@ def test_a_span_keeps_its_length_when_clocks_change(day):
         (constraint("now and then", 1), "start"),
         (constraint("* * * * *", 1, "Mars/Olympus"), "timezone"),
         (constraint("* * * * *", 1, "../etc/passwd"), "timezone"),
+        (constraint("* * * * *", 1, "America"), "timezone"),
+        (constraint("0 0 30 2 *", 1), "start"),
     ],
 )
 def test_nonsense_is_refused_by_field(bad, field):

@@ -38,13 +38,13 @@ def test_a_period_is_left_open_and_right_closed():
 
 def test_a_step_is_complete_when_every_live_member_reported_up_to_it():
     w = window()
-    assert not w.is_complete(100 * S)
+    assert not w.is_complete(100 * S, 100 * S + 1)
     w.add(1, 90 * S, 1.0)
     w.add(2, 90 * S, 1.0)
     w.add(1, 100 * S, 1.0)
-    assert not w.is_complete(100 * S)
+    assert not w.is_complete(100 * S, 100 * S + 1)
     w.add(2, 100 * S, 1.0)
-    assert w.is_complete(100 * S)
+    assert w.is_complete(100 * S, 100 * S + 1)
 
 
 def test_a_member_that_vanished_is_waited_for_once():
@@ -53,10 +53,21 @@ def test_a_member_that_vanished_is_waited_for_once():
         w.add(1, second * S, 1.0)
         w.add(2, second * S, 1.0)
     w.add(1, 110 * S, 1.0)
-    assert not w.is_complete(110 * S)
+    assert not w.is_complete(110 * S, 110 * S + 1)
     w.add(1, 120 * S, 1.0)
-    assert w.is_complete(110 * S)
-    assert w.is_complete(120 * S)
+    assert w.is_complete(110 * S, 120 * S)
+    assert w.is_complete(120 * S, 120 * S + 1)
+
+
+def test_a_member_whose_clock_is_ahead_does_not_make_the_others_look_silent():
+    w = window()
+    for second in (90, 100):
+        w.add(1, second * S, 90.0)
+        w.add(2, (second + 3600) * S, 0.0)
+    w.add(2, 3710 * S, 0.0)
+    assert not w.is_complete(110 * S, 110 * S + 1)
+    w.add(1, 110 * S, 90.0)
+    assert w.is_complete(110 * S, 110 * S + 1)
 
 
 def test_how_long_a_silent_member_is_live_depends_on_its_own_interval():
@@ -65,19 +76,19 @@ def test_how_long_a_silent_member_is_live_depends_on_its_own_interval():
     w.add(1, 120 * S, 1.0)
     for second in range(100, 181, 10):
         w.add(2, second * S, 1.0)
-    assert not w.is_complete(180 * S)
+    assert not w.is_complete(180 * S, 180 * S + 1)
     for second in (190, 200, 210, 220):
         w.add(2, second * S, 1.0)
-    assert w.is_complete(220 * S)
+    assert w.is_complete(220 * S, 220 * S + 1)
 
 
 def test_a_member_that_left_the_group_is_not_waited_for():
     w = window()
     w.add(1, 100 * S, 1.0)
     w.add(2, 90 * S, 1.0)
-    assert not w.is_complete(100 * S)
+    assert not w.is_complete(100 * S, 100 * S + 1)
     w.leave(2)
-    assert w.is_complete(100 * S)
+    assert w.is_complete(100 * S, 100 * S + 1)
 
 
 def test_a_sample_that_comes_again_counts_once():

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop around the engine: what fails for one alarm costs the others nothing."""
+
+import threading
+import time
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry
+
+from tests.service.unit.evaluate.test_engine import batch_of, make_alarm
+from thermostat.evaluate.engine import Engine
+from thermostat.evaluate.loop import Evaluator
+from thermostat.samples.model import Sample, SampleType
+from thermostat.store.base import StoreUnavailable
+from thermostat.store.memory import MemoryStore
+
+
+class Alarms:
+    """The alarm database of one test: it records what it is told to, or fails as it is told to."""
+
+    def __init__(self, *alarms):
+        self.alarms = {alarm.alarm_id: alarm for alarm in alarms}
+        self.recorded = []
+        self.broken = set()
+
+    def enabled(self):
+        return [alarm for alarm in self.alarms.values() if alarm.enabled]
+
+    def find(self, alarm_id):
+        return self.alarms.get(alarm_id)
+
+    def record(self, transition):
+        if transition.alarm_id in self.broken:
+            raise OSError("disk I/O error")
+        self.recorded.append(transition)
+        return True
+
+
+class World:
+    def __init__(self, *alarms):
+        self.store = MemoryStore()
+        self.alarms = Alarms(*alarms)
+        self.engine = Engine(self.store, allowed_lag_s=1000)
+        self.registry = CollectorRegistry()
+        self.evaluator = Evaluator(
+            self.engine, self.alarms, notify=lambda: None, registry=self.registry
+        )
+
+    def report(self, volume, group="web"):
+        """One member reports the step that has just begun."""
+        now_s = int(time.time()) // 10 * 10
+        sample = Sample(
+            name="cpu_util",
+            type=SampleType.GAUGE,
+            unit="%",
+            volume=volume,
+            resource_id=f"{group}-vm",
+            project_id="p",
+            timestamp_us=now_s * 1_000_000,
+            metadata={"user_metadata": {"server_group": group}},
+        )
+        batch = self.store.append(batch_of(self.store.intern([sample]), [sample]))
+        self.evaluator.stored(batch)
+
+    def states(self, alarm_id):
+        return [t.state for t in self.alarms.recorded if t.alarm_id == alarm_id]
+
+
+@pytest.fixture
+def world():
+    made = []
+
+    def make(*alarms):
+        world = World(*alarms)
+        made.append(world)
+        return world
+
+    yield make
+    for one in made:
+        one.evaluator.stop()
+
+
+def wait_until(condition, timeout_s=10):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_transition_that_cannot_be_written_delays_no_other_and_is_written_later(world):
+    one = world(make_alarm("bad"), make_alarm("good"))
+    one.alarms.broken.add("bad")
+    one.report(99.0)
+    one.evaluator.start()
+    wait_until(lambda: one.states("good") == ["alarm"])
+    wait_until(lambda: "transitions cannot be written" in (one.evaluator.check() or ""))
+    one.alarms.broken.clear()
+    wait_until(lambda: one.states("bad") == ["alarm"])
+    wait_until(lambda: one.evaluator.check() is None)
+
+
+def test_an_alarm_that_cannot_be_judged_costs_the_others_nothing(world, monkeypatch):
+    one = world(make_alarm("bad", threshold=-1.0), make_alarm("good"))
+    real = Engine._judge
+
+    def judge(resident, step_us, now_us):
+        if resident.alarm.alarm_id == "bad":
+            raise RuntimeError("a fault of ours")
+        return real(resident, step_us, now_us)
+
+    monkeypatch.setattr(Engine, "_judge", staticmethod(judge))
+    one.report(99.0)
+    one.evaluator.start()
+    wait_until(lambda: one.states("good") == ["alarm"])
+    assert one.engine.failures
+
+
+@pytest.mark.parametrize("statistic", ["avg", "sum", "stddev"])
+def test_volumes_that_overflow_stop_nobody(world, statistic):
+    one = world(make_alarm("huge", group="huge", statistic=statistic), make_alarm("good"))
+    one.report(1.7e308, group="huge")
+    one.evaluator.start()
+    for _ in range(2):
+        one.report(1.7e308, group="huge")
+    one.report(99.0)
+    wait_until(lambda: one.states("good") == ["alarm"])
+    assert not one.engine.failures
+
+
+def test_an_alarm_whose_window_cannot_be_read_is_followed_as_soon_as_it_can(world, monkeypatch):
+    one = world()
+    one.report(99.0)
+    one.evaluator.start()
+
+    def scan(*_arguments):
+        raise StoreUnavailable("closed for a moment")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(one.store, "scan", scan)
+        one.alarms.alarms["a"] = make_alarm("a")
+        one.evaluator.alarm_changed("a")
+        wait_until(lambda: "closed for a moment" in (one.evaluator.check() or ""))
+        assert len(one.engine) == 0
+    wait_until(lambda: one.states("a") == ["alarm"])
+    wait_until(lambda: one.evaluator.check() is None)
+
+
+def test_of_two_changes_at_once_the_newer_one_wins(world):
+    """A reader of the old row that is slow must not undo what a reader of the new one did."""
+    one = world()
+    enabled = make_alarm("a", revision=2)
+    one.alarms.alarms["a"] = msgspec.structs.replace(enabled, enabled=False, revision=1)
+    read, go_on = threading.Event(), threading.Event()
+    real = one.alarms.find
+
+    def slow(alarm_id):
+        found = real(alarm_id)
+        if not read.is_set():
+            read.set()
+            go_on.wait(1)
+        return found
+
+    one.alarms.find = slow
+    first = threading.Thread(target=one.evaluator.alarm_changed, args=("a",))
+    first.start()
+    read.wait()
+    one.alarms.alarms["a"] = enabled
+    second = threading.Thread(target=one.evaluator.alarm_changed, args=("a",))
+    second.start()
+    go_on.set()
+    first.join()
+    second.join()
+    assert len(one.engine) == 1
