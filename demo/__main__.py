@@ -79,7 +79,7 @@ def up(console: Console, lab: Lab, deployment: Deployment) -> None:
         f" {GROWN_WITHIN_S:.0f} s wanted), with a poll every 10 s."
         f"\nCeilometer, Gnocchi, Aodh and Heat, tuned to the same, took {UPSTREAM_GROWN_S:.0f} s."
         f"\nHere the load began {AFTER_POLL_S:.0f} s after a poll. One that begins in the last 3 s"
-        "\nbefore a poll lifts that average too little and is seen by the next: up to 13 s + 2 s.\n"
+        "\nbefore a poll lifts that average too little and is seen by the next: within 15 s.\n"
     )
     console.show(look_around(lab, deployment))
     check(out)

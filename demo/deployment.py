@@ -4,8 +4,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -18,6 +20,8 @@ ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 COLLECTIONS = ROOT / ".build"
 SERVER_PORT = 18042
+TIMEOUT_S = 360.0
+"""What `make collection` or one playbook may take; the first deployment installs packages."""
 POLL_INTERVAL_S = 10
 """The agent's default, and what the upstream chain that we compare with was tuned to."""
 
@@ -86,6 +90,7 @@ class Deployment:
         environment = {
             **os.environ,
             "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+            "ANSIBLE_FORCE_HANDLERS": "True",  # what was copied before a failure must take effect
             "ANSIBLE_LOCALHOST_WARNING": "False",
             "ANSIBLE_NOCOWS": "1",
             "ANSIBLE_PIPELINING": "1",
@@ -106,6 +111,8 @@ class Deployment:
                 text=True,
             ) as process,
         ):
+            end = threading.Timer(TIMEOUT_S, process.kill)
+            end.start()
             for line in process.stdout or ():
                 log.write(line)
                 lines.append(line)
@@ -113,6 +120,10 @@ class Deployment:
                 if task:
                     name = task.group(1).removeprefix("thermostat.openstack.")
                     console.progress(f"{name} ({time.monotonic() - began:.0f} s)")
+            process.wait()
+            end.cancel()
+        if process.returncode == -signal.SIGKILL:
+            raise DemoError(f"{Path(command[0]).name} took over {TIMEOUT_S:.0f} s: {self.log}")
         if process.returncode:
             tail = "".join(lines[-15:])
             raise DemoError(f"{Path(command[0]).name} failed; all of it is in {self.log}\n{tail}")

@@ -76,8 +76,8 @@ common_properties_schema = {
                 ),
                 DURATION: _Schema(
                     _Schema.INTEGER,
-                    _("How long the span lasts, in seconds."),
-                    constraints=[constraints.Range(min=0)],
+                    _("How long the span lasts, in seconds; at most a year."),
+                    constraints=[constraints.Range(min=0, max=31_536_000)],
                     required=True,
                 ),
                 TIMEZONE: _Schema(
