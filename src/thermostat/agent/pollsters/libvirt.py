@@ -2,6 +2,7 @@
 """Polls libvirt: all meters of all instances of this host with one call."""
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +54,11 @@ class LibvirtPollster:
             timeout_s=min(options.libvirt_timeout, options.interval / 2),
             search_s=options.interval / 5,
         )
+        self._xml_s = options.interval / 4
         self._known: dict[str, _Known] = {}
+        self._unread: set[str] = set()
+        self.left_out = 0
+        """How often a domain was left out of a poll because its XML could not be read."""
         self._servers: ServerDirectory | None = None
         if options.nova_metadata:
             nova = auth.load_adapter(conf, NOVA_GROUP, auth.load_session(conf))
@@ -62,7 +67,8 @@ class LibvirtPollster:
     def poll(self, timestamp_us: int) -> Sequence[Sample]:
         """Read every meter of every active domain once. Raises PollError."""
         readings = self._reader.read()
-        domains = {reading.uuid: self._domain(reading) for reading in readings}
+        domains = self._describe(readings)
+        readings = [reading for reading in readings if reading.uuid in domains]
         servers = self._find_servers(domains)
         known = {
             reading.uuid: self._know(reading, domains[reading.uuid], servers.get(reading.uuid))
@@ -86,17 +92,43 @@ class LibvirtPollster:
         if self._servers is not None:
             self._servers.close()
 
-    def _domain(self, reading: Reading) -> DomainDescription:
+    def _describe(self, readings: Sequence[Reading]) -> dict[str, DomainDescription]:
+        """Give what the domains' XML tells, by UUID, without those whose XML cannot be read now.
+
+        Without it a domain's project and metadata are unknown, and samples that lack them would
+        be another series, outside every group.
+        """
+        domains: dict[str, DomainDescription] = {}
+        deadline = time.monotonic() + self._xml_s
+        # those that failed at the last poll come last, or they could use up the others' time
+        for reading in sorted(readings, key=lambda reading: reading.uuid in self._unread):
+            domain = self._domain(reading, deadline)
+            if domain is not None:
+                domains[reading.uuid] = domain
+        self._unread = {reading.uuid for reading in readings} - domains.keys()
+        if self._unread:
+            self.left_out += len(self._unread)
+            LOG.warning(
+                "Leaving %d domains out of this poll, as their XML is not read yet (%d times so "
+                "far)",
+                len(self._unread),
+                self.left_out,
+            )
+        return domains
+
+    def _domain(self, reading: Reading, deadline: float) -> DomainDescription | None:
         """Give what the domain's XML tells; it is read again when the domain has been restarted."""
         known = self._known.get(reading.uuid)
         if known is not None and known.domain_id == reading.domain.ID():
             return known.domain
+        if time.monotonic() > deadline:
+            return None
+        timeout_s = min(_XML_TIMEOUT_S, self._xml_s)
         try:
-            return parse_domain(self._reader.call(reading.domain.XMLDesc, _XML_TIMEOUT_S))
+            return parse_domain(self._reader.call(reading.domain.XMLDesc, timeout_s))
         except (PollError, ParseError) as error:
             LOG.warning("The XML of domain %s cannot be read: %s", reading.uuid, error)
-            name = reading.domain.name()
-            return DomainDescription(name=name, display_name=name)
+            return None
 
     def _find_servers(self, domains: dict[str, DomainDescription]) -> dict[str, Server]:
         if self._servers is None:
