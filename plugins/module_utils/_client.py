@@ -6,7 +6,7 @@
 # Private to this collection.
 """Talk to the services of types alarming and metering through an openstacksdk connection.
 
-Errors are raised as ApiError; those of the login are keystoneauth1's own.
+Errors are raised as ApiError, those of the network and of the login included.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ SECRET_PARAMETERS = ("signature", "x-amz-signature", "temp_url_sig", "token")
 
 
 class ApiError(Exception):
-    """The service refused a request; the message has its reason."""
+    """A request failed; the message has the reason. The status is None if there was no answer."""
 
     def __init__(self, request, status, reason):
-        super().__init__(f"{request}: {reason} (HTTP {status})")
+        answer = "" if status is None else f" (HTTP {status})"
+        super().__init__(f"{request}: {reason}{answer}")
         self.status = status
 
 
@@ -74,20 +75,25 @@ class Client:
         return self._send("metering", "GET", path, params=params)
 
     def _send(self, service_type, method, path, **arguments):
+        from keystoneauth1 import exceptions
+
         config = self._connection.config
-        response = self._connection.session.request(
-            path,
-            method,
-            endpoint_filter={
-                "service_type": service_type,
-                "interface": config.get_interface(service_type) or "public",
-                "region_name": config.get_region_name(service_type),
-            },
-            endpoint_override=config.get_endpoint(service_type),
-            headers={"Accept": "application/json"},
-            raise_exc=False,
-            **arguments,
-        )
+        try:
+            response = self._connection.session.request(
+                path,
+                method,
+                endpoint_filter={
+                    "service_type": service_type,
+                    "interface": config.get_interface(service_type) or "public",
+                    "region_name": config.get_region_name(service_type),
+                },
+                endpoint_override=config.get_endpoint(service_type),
+                headers={"Accept": "application/json"},
+                raise_exc=False,
+                **arguments,
+            )
+        except exceptions.ClientException as error:
+            raise ApiError(f"{method} {path}", None, str(error)) from error
         if response.status_code >= 400:
             raise ApiError(f"{method} {path}", response.status_code, _reason(response))
         return response.json() if response.content else None

@@ -14,7 +14,8 @@ author: Thermostat contributors (@thermostat)
 description:
   - Pausing disables the enabled alarms that match, and remembers which these were. Restoring enables exactly those again.
   - An alarm that was disabled before stays disabled, and one that was deleted meanwhile is passed over.
-  - Either all matching alarms are paused or, where the service refuses one, none.
+  - Either all matching alarms are paused or, where one cannot be, none. If not even what was done can be undone because
+    the service is away, the task fails and says which alarms may still be paused, and O(state=restored) enables them later.
 options:
   state:
     description: V(paused) pauses the alarms that match; V(restored) enables those that were paused.
@@ -117,8 +118,10 @@ alarms:
       type: str
       sample: web-busy
 paused:
-  description: The ids of all alarms that are paused now and remembered under O(remember_as).
-  returned: success
+  description:
+    - The ids of all alarms that are paused now and remembered under O(remember_as).
+    - After a failure, also those that could not be enabled again.
+  returned: success, and when changing an alarm failed
   type: list
   elements: str
   sample: [0ac5a1c5-3ee6-4bd5-a9d8-6c3a1e8e3a4f]
@@ -164,42 +167,53 @@ class AlarmToggleModule(AlarmModule):
         }
         alarms = self.client.list_alarms()
         self.hide_signatures(*alarms)
-        chosen = [alarm for alarm in alarms if alarm["enabled"] and matches(alarm, **wanted)]
-        self.switch(chosen, False)
-        paused = list(remembered)
-        paused += [alarm["alarm_id"] for alarm in chosen if alarm["alarm_id"] not in remembered]
+        matching = [alarm for alarm in alarms if matches(alarm, **wanted)]
+        if not matching:
+            self.warn("no alarm matches: nothing is paused")
+        chosen = [alarm for alarm in matching if alarm["enabled"]]
+        self.switch(chosen, False, remembered)
+        paused = merged(remembered, chosen)
         return self.result(chosen, "enabled", "disabled", paused=paused)
 
     def restore(self, remembered):
         alarms = {alarm_id: self.client.get_alarm(alarm_id) for alarm_id in remembered}
         self.hide_signatures(*filter(None, alarms.values()))
         chosen = [alarm for alarm in alarms.values() if alarm and not alarm["enabled"]]
-        self.switch(chosen, True)
+        self.switch(chosen, True, remembered)
         gone = [alarm_id for alarm_id, alarm in alarms.items() if alarm is None]
         return self.result(chosen, "disabled", "enabled", paused=[], gone=gone)
 
-    def switch(self, alarms, enabled):
-        """Enable or disable all of these alarms; where one is refused, put the others back."""
-        done = []
+    def switch(self, alarms, enabled, remembered):
+        """Enable or disable all of these alarms; where one cannot be, put the others back."""
         if self.check_mode:
             return
-        try:
-            for alarm in alarms:
+        for index, alarm in enumerate(alarms):
+            try:
                 enable(self.client, alarm, enabled)
-                done.append(alarm)
-        except ApiError as error:
-            if error.status == 404:
-                self.fail_back(done, enabled, f"alarm {alarm['name']} was deleted meanwhile: try again")
-            self.fail_back(done, enabled, str(error))
+            except ApiError as error:
+                reason = str(error)
+                if error.status == 404:
+                    reason = f"alarm {alarm['name']} was deleted meanwhile: try again"
+                # Without an answer, this one may have been changed all the same.
+                touched = alarms[:index + (error.status is None)]
+                self.fail_back(touched, enabled, remembered, reason)
 
-    def fail_back(self, done, enabled, reason):
-        """Undo what was done and fail."""
-        for alarm in done:
+    def fail_back(self, alarms, enabled, remembered, reason):
+        """Undo what was done, and fail with what is paused all the same."""
+        left = []
+        for alarm in alarms:
             try:
                 enable(self.client, alarm, not enabled)
             except ApiError as error:
-                self.warn(f"alarm {alarm['name']} could not be put back: {error}")
-        self.fail_json(msg=reason)
+                if error.status != 404:
+                    left.append(alarm)
+                    self.warn(f"alarm {alarm['name']} could not be put back: {error}")
+        if enabled:
+            self.fail_json(msg=reason, paused=list(remembered))
+        if left:
+            names = ", ".join(f"{alarm['name']} ({alarm['alarm_id']})" for alarm in left)
+            reason += f"; still paused, or perhaps so: {names}"
+        self.fail_json(msg=reason, paused=merged(remembered, left))
 
     @staticmethod
     def result(alarms, before, after, **more):
@@ -210,6 +224,11 @@ class AlarmToggleModule(AlarmModule):
             diff=dict(before=dict.fromkeys(names, before), after=dict.fromkeys(names, after)),
             **more,
         )
+
+
+def merged(remembered, alarms):
+    """Give the remembered ids and those of these alarms, each once."""
+    return list(dict.fromkeys([*remembered, *(alarm["alarm_id"] for alarm in alarms)]))
 
 
 def main():

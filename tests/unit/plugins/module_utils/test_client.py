@@ -12,6 +12,7 @@ from ansible_collections.thermostat.openstack.plugins.module_utils._client impor
     Client,
     signatures,
 )
+from keystoneauth1 import exceptions
 
 
 class Response:
@@ -46,7 +47,10 @@ class Connection:
 
     def request(self, path, method, **arguments):
         self.requests.append((method, path, arguments))
-        return self.responses.pop(0)
+        response = self.responses.pop(0)
+        if isinstance(response, Exception):
+            raise response
+        return response
 
 
 def test_another_project_s_alarms_are_not_meant():
@@ -61,6 +65,13 @@ def test_another_project_s_alarms_are_not_meant():
         "interface": "internal",
         "region_name": "here",
     }
+
+
+@pytest.mark.parametrize("error", [exceptions.ConnectFailure, exceptions.ConnectTimeout])
+def test_no_answer_is_an_error_without_a_status(error):
+    with pytest.raises(ApiError, match="^GET /v2/alarms: refused$") as failed:
+        Client(Connection(error("refused"))).list_alarms()
+    assert failed.value.status is None
 
 
 def test_a_missing_alarm_is_none():

@@ -10,18 +10,28 @@ from ansible_collections.thermostat.openstack.plugins.modules import alarm_toggl
 
 
 class Failed(Exception):
-    pass
+    """The module's failure, with what it returns."""
+
+    def __init__(self, msg, **result):
+        super().__init__(msg)
+        self.result = result
 
 
 class Service:
-    """A stand-in for the alarm service; `broken` are ids whose change it refuses."""
+    """A stand-in for the alarm service; `broken` are ids whose change it refuses.
 
-    def __init__(self, enabled, broken=()):
+    From the change of the alarm `away_from` on there is no answer; that change itself is made.
+    """
+
+    def __init__(self, enabled, broken=(), away_from=None):
         self.alarms = {
             name: {"alarm_id": name, "name": name, "type": "threshold", "enabled": value}
             for name, value in enabled.items()
         }
+        self.warnings = []
         self.broken = broken
+        self.away_from = away_from
+        self.away = False
 
     def list_alarms(self):
         return [dict(alarm) for alarm in self.alarms.values()]
@@ -32,7 +42,12 @@ class Service:
     def replace_alarm(self, alarm):
         if alarm["alarm_id"] in self.broken:
             raise ApiError("PUT", 503, "away")
+        if self.away:
+            raise ApiError("PUT", None, "Connection refused")
+        self.away = alarm["alarm_id"] == self.away_from
         self.alarms[alarm["alarm_id"]] = alarm
+        if self.away:
+            raise ApiError("PUT", None, "Connection timed out")
         return alarm
 
     def enabled(self):
@@ -44,12 +59,12 @@ def toggle(service, state, alarms=(), check_mode=False, **query):
     module.client = service
     module.check_mode = check_mode
     module.hide_signatures = lambda *alarms: None
-    module.warn = lambda message: None
+    module.warn = service.warnings.append
     module.params = {"name": None, "query": None, "matching_metadata": None, **query}
     module.params.update(state=state, alarms=list(alarms))
 
-    def fail_json(msg):
-        raise Failed(msg)
+    def fail_json(msg, **result):
+        raise Failed(msg, **result)
 
     module.fail_json = fail_json
     return module.work()
@@ -92,6 +107,51 @@ def test_check_mode_tells_and_changes_nothing():
 
 def test_a_refusal_halfway_leaves_all_as_they_were():
     service = Service({"web-1": True, "web-2": True}, broken=["web-2"])
-    with pytest.raises(Failed, match="away"):
+    with pytest.raises(Failed, match="away") as failed:
         toggle(service, "paused", name="*")
     assert service.enabled() == {"web-1": True, "web-2": True}
+    assert failed.value.result == {"paused": []}
+
+
+def test_what_stays_paused_when_the_service_goes_away_is_returned_and_can_be_restored():
+    service = Service({"web-1": True, "web-2": True, "web-3": True}, away_from="web-2")
+    with pytest.raises(Failed, match=r"timed out; still paused.*web-1 \(web-1\), web-2") as failed:
+        toggle(service, "paused", ["db"], name="*")
+    assert service.enabled() == {"web-1": False, "web-2": False, "web-3": True}
+    assert failed.value.result == {"paused": ["db", "web-1", "web-2"]}
+    assert len(service.warnings) == 2
+    service.away, service.away_from = False, None
+    toggle(service, "restored", failed.value.result["paused"])
+    assert all(service.enabled().values())
+
+
+def test_an_alarm_without_an_answer_is_put_back_too():
+    service = Service({"web-1": True}, away_from="web-1")
+    real = service.replace_alarm
+
+    def answer_again(alarm):
+        try:
+            return real(alarm)
+        finally:
+            service.away, service.away_from = False, None
+
+    service.replace_alarm = answer_again
+    with pytest.raises(Failed, match="timed out"):
+        toggle(service, "paused", name="*")
+    assert service.enabled() == {"web-1": True}
+
+
+def test_restoring_that_fails_forgets_nothing():
+    service = Service({"web-1": False, "web-2": False}, away_from="web-2")
+    with pytest.raises(Failed, match="timed out") as failed:
+        toggle(service, "restored", ["web-1", "web-2"])
+    assert failed.value.result == {"paused": ["web-1", "web-2"]}
+
+
+def test_a_pause_that_matches_nothing_warns():
+    service = Service({"web-1": True})
+    toggle(service, "paused", name="wbe-*")
+    assert service.warnings == ["no alarm matches: nothing is paused"]
+    toggle(service, "paused", name="web-*")
+    toggle(service, "paused", ["web-1"], name="web-*")
+    assert len(service.warnings) == 1
