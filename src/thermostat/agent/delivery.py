@@ -21,7 +21,7 @@ _LONGEST_RETRY_AFTER_S = 300.0
 _COMPRESSION = 1
 """zlib's fastest level: a batch shrinks to a tenth or less, in a few milliseconds."""
 _MEMORY_BATCHES = 32
-"""Batches kept in memory where the disk takes none."""
+"""Batches kept in memory where the disk takes none; one more may be under way."""
 
 
 @dataclass
@@ -33,7 +33,9 @@ class Counters:
     failed: int = 0
     """Attempts that the receiver could not serve."""
     unspooled: int = 0
-    """Batches that the disk did not take."""
+    """Batches that the disk did not take at once."""
+    lost: int = 0
+    """Batches dropped because neither the disk nor the memory for them had room."""
 
 
 class Delivery:
@@ -44,7 +46,11 @@ class Delivery:
         self.spool = spool
         self.counters = Counters()
         self._publisher = publisher
-        self._unspooled: deque[bytes] = deque(maxlen=_MEMORY_BATCHES)
+        self._queueing = threading.Lock()
+        # compressed; each is newer than every spooled one
+        self._unspooled: deque[bytes] = deque()
+        # taken out of memory to be sent; older than every queued one
+        self._under_way: bytes | None = None
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._failures = 0
@@ -57,12 +63,18 @@ class Delivery:
 
     def offer(self, batch: bytes) -> None:
         """Queue a batch: it is on disk when this returns, or in memory if the disk takes none."""
-        try:
-            self.spool.put(zlib.compress(batch, _COMPRESSION))
-        except OSError as error:
-            LOG.warning("Cannot spool a batch, keeping it in memory: %s", error)
-            self.counters.unspooled += 1
-            self._unspooled.append(batch)
+        with self._queueing:
+            self._unspooled.append(zlib.compress(batch, _COMPRESSION))
+            try:
+                while self._unspooled:
+                    self.spool.put(self._unspooled[0])
+                    self._unspooled.popleft()
+            except OSError as error:
+                LOG.warning("Cannot spool a batch, keeping it in memory: %s", error)
+                self.counters.unspooled += 1
+                if len(self._unspooled) > _MEMORY_BATCHES:
+                    self._unspooled.popleft()
+                    self.counters.lost += 1
         self._wake.set()
 
     def stop(self, timeout_s: float) -> None:
@@ -88,15 +100,16 @@ class Delivery:
         """Hand over all batches; give None, or the seconds to wait where one failed."""
         unavailable = None
         try:
-            while (entry := self.spool.head()) is not None:
-                batch = _unpack(entry.batch)
-                if batch is not None and self._hand_over(batch):
-                    self.spool.remove(entry.number)
+            while (queued := self._oldest()) is not None:
+                number, packed = queued
+                batch = _unpack(packed)
+                taken = batch is not None and self._hand_over(batch)
+                if number is None:
+                    self._under_way = None
+                elif taken:
+                    self.spool.remove(number)
                 else:
-                    self.spool.refuse(entry.number)
-            while self._unspooled:
-                self._hand_over(self._unspooled[0])
-                self._unspooled.popleft()
+                    self.spool.refuse(number)
         except Unavailable as error:
             unavailable = error
         except Exception:  # the thread must go on: what cannot be sent now is sent later
@@ -105,6 +118,18 @@ class Delivery:
             return _LONGEST_PAUSE_S
         # outside the handler, or oslo.log would write the exception a second time
         return self._pause(unavailable) if unavailable else None
+
+    def _oldest(self) -> tuple[int | None, bytes] | None:
+        """Give the oldest batch, compressed, with its number in the spool; None: from memory."""
+        with self._queueing:
+            if self._under_way is None:
+                entry = self.spool.head()
+                if entry is not None:
+                    return entry
+                if not self._unspooled:
+                    return None
+                self._under_way = self._unspooled.popleft()
+            return None, self._under_way
 
     def _hand_over(self, batch: bytes) -> bool:
         """Tell whether the receiver took the batch; False: it never will. Raises Unavailable."""

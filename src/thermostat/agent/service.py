@@ -154,7 +154,7 @@ class Agent:
             spool, counters = delivery.spool, delivery.counters
             LOG.info(
                 "Publisher %s: spool holds %d batches (%d bytes); since the start %d delivered, "
-                "%d attempts failed, %d refused, %d dropped, %d damaged, %d unspooled",
+                "%d attempts failed, %d refused, %d dropped, %d damaged, %d unspooled, %d lost",
                 name,
                 len(spool),
                 spool.used_bytes,
@@ -164,6 +164,7 @@ class Agent:
                 spool.dropped,
                 spool.damaged,
                 counters.unspooled,
+                counters.lost,
             )
 
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import threading
 import time
 import zlib
 
@@ -162,3 +163,111 @@ def test_a_spooled_file_that_is_no_batch_is_set_aside(tmp_path, publisher):
 def test_batches_are_compressed_on_disk(delivery):
     delivery.offer(b"much the same " * 10_000)
     assert delivery.spool.used_bytes < 14_000
+
+
+class Disk:
+    """Makes a spool's disk full or not."""
+
+    def __init__(self, spool: Spool, monkeypatch) -> None:
+        self.full = True
+        self._put = spool.put
+        monkeypatch.setattr(spool, "put", self.put)
+
+    def put(self, batch: bytes) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+        self._put(batch)
+
+
+@pytest.fixture
+def disk(delivery, monkeypatch):
+    return Disk(delivery.spool, monkeypatch)
+
+
+class Slow(Awkward):
+    """Takes its time over the first batch, and may fail then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.may_go_on = threading.Event(), threading.Event()
+        self.first_failure: Exception | None = None
+
+    def publish(self, batch: bytes) -> None:
+        self.asked.set()
+        assert self.may_go_on.wait(20)
+        failure, self.first_failure = self.first_failure, None
+        if failure is not None:
+            raise failure
+        super().publish(batch)
+
+
+@pytest.fixture
+def slow(delivery, monkeypatch):
+    slow = Slow()
+    monkeypatch.setattr(delivery, "_publisher", slow)
+    yield slow
+    slow.may_go_on.set()
+
+
+MEMORY = delivery_module._MEMORY_BATCHES
+
+
+@pytest.mark.parametrize("failure", [None, Unavailable("away", retry_after_s=0.0)])
+def test_memory_that_fills_while_its_oldest_batch_is_sent(delivery, slow, disk, failure):
+    assert disk.full
+    slow.first_failure = failure
+    batches = [str(number).encode() for number in range(1 + MEMORY)]
+    delivery.offer(batches[0])
+    delivery.start()
+    assert slow.asked.wait(10)
+    for batch in batches[1:]:
+        delivery.offer(batch)
+    slow.may_go_on.set()
+    wait_until(lambda: len(slow.batches) >= len(batches))
+    assert slow.batches == batches
+    assert delivery.counters.lost == 0
+
+
+def test_memory_that_is_full_loses_its_oldest_batches_and_counts_them(delivery, publisher, disk):
+    assert disk.full
+    batches = [str(number).encode() for number in range(MEMORY + 8)]
+    for batch in batches:
+        delivery.offer(batch)
+    delivery.start()
+    wait_until(lambda: len(publisher.batches) >= MEMORY)
+    assert publisher.batches == batches[8:]
+    assert delivery.counters.lost == 8
+
+
+def test_what_the_disk_did_not_take_goes_before_what_it_took_later(delivery, publisher, disk):
+    delivery.offer(b"1")
+    delivery.offer(b"2")
+    disk.full = False
+    delivery.offer(b"3")
+    assert len(delivery.spool) == 3, "memory is emptied as soon as the disk takes batches again"
+    delivery.start()
+    wait_until(lambda: len(publisher.batches) >= 3)
+    assert publisher.batches == [b"1", b"2", b"3"]
+
+
+def test_what_failed_from_memory_goes_before_what_was_spooled_meanwhile(delivery, slow, disk):
+    slow.first_failure = Unavailable("away", retry_after_s=0.0)
+    delivery.offer(b"1")
+    delivery.start()
+    assert slow.asked.wait(10)
+    disk.full = False
+    delivery.offer(b"2")
+    disk.full = True
+    delivery.offer(b"3")
+    slow.may_go_on.set()
+    wait_until(lambda: len(slow.batches) >= 3)
+    assert slow.batches == [b"1", b"2", b"3"]
+
+
+def test_a_batch_in_memory_that_is_refused_does_not_block_the_others(delivery, publisher, disk):
+    assert disk.full
+    for batch in (b"1", b"bad", b"2"):
+        delivery.offer(batch)
+    delivery.start()
+    wait_until(lambda: publisher.batches == [b"1", b"2"])
+    assert delivery.counters.refused == 1
