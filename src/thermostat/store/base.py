@@ -34,6 +34,11 @@ class InvalidSelection(StoreError, ValueError):  # noqa: N818 - as above
     """A selection or an argument makes no sense; the message names the field."""
 
 
+def reason_of(error: BaseException) -> str:
+    """Give what an error says, or its kind where it says nothing, as a MemoryError does."""
+    return str(error) or repr(error)
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """One registered series: what a series id stands for."""

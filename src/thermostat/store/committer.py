@@ -10,7 +10,7 @@ from concurrent.futures import Future
 import numpy as np
 from numpy.typing import NDArray
 
-from thermostat.store.base import Batch, StoreError, StoreFull, StoreUnavailable
+from thermostat.store.base import Batch, StoreError, StoreFull, StoreUnavailable, reason_of
 
 LOG = logging.getLogger(__name__)
 
@@ -103,6 +103,6 @@ class Committer:
 def _failure(error: Exception) -> StoreError:
     """Give each waiting request its own exception: their tracebacks must not grow together."""
     kind = type(error) if isinstance(error, StoreFull | StoreUnavailable) else StoreUnavailable
-    failure = kind(str(error))
+    failure = kind(reason_of(error))
     failure.__cause__ = error
     return failure

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from thermostat.store import wal
-from thermostat.store.base import StoreError, StoreFull, StoreUnavailable
+from thermostat.store.base import StoreError, StoreFull, StoreUnavailable, reason_of
 
 LOG = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Database:
             raise
         except duckdb.Error as error:
             if isinstance(error, duckdb.FatalException | duckdb.InternalException):
-                self.failure = str(error)
+                self.failure = reason_of(error)
             raise translated(error) from error
         finally:
             cursor.close()
@@ -70,7 +70,7 @@ class Database:
             try:
                 self._connection = self._open()
             except StoreError as error:
-                self.failure = str(error)
+                self.failure = reason_of(error)
                 raise
             self.failure = None
 
@@ -115,6 +115,6 @@ class Database:
 
 def translated(error: duckdb.Error) -> StoreError:
     """Give the store's error for DuckDB's."""
-    text = str(error)
+    text = reason_of(error)
     kind = StoreFull if any(reason in text for reason in _NO_SPACE) else StoreUnavailable
     return kind(f"the sample store: {text}")

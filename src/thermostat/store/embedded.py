@@ -27,6 +27,7 @@ from thermostat.store.base import (
     StoreError,
     StoreFull,
     StoreUnavailable,
+    reason_of,
 )
 from thermostat.store.clock import wall_clock_us
 from thermostat.store.committer import Committer
@@ -219,7 +220,7 @@ class EmbeddedStore:
             return self._writer.write(batch)
         except Exception as error:
             # Whether the commit took place is not known now: the reopened file will tell.
-            self._database.failure = str(error)
+            self._database.failure = reason_of(error)
             raise
 
     def _recover(self) -> None:
@@ -234,7 +235,7 @@ class EmbeddedStore:
             self._database.reopen()
             self._load()
         except StoreError as error:
-            self._database.failure = str(error)
+            self._database.failure = reason_of(error)
             self._stopping.wait(1)
             return
         self._reported = None

@@ -107,6 +107,35 @@ def test_after_a_failed_commit_the_file_tells_what_was_stored(tmp_path, monkeypa
     store.close()
 
 
+def test_a_failure_without_a_message_is_a_failure(tmp_path, monkeypatch):
+    store = open_store(tmp_path)
+    put(store, NOW_US)
+    seen = []
+
+    def fail(*_args) -> None:
+        raise MemoryError
+
+    def reopen() -> None:
+        seen.append(store._database.failure)
+        raise StoreUnavailable
+
+    monkeypatch.setattr(store._pieces, "written", fail)
+    monkeypatch.setattr(store._database, "reopen", reopen)
+    with pytest.raises(StoreUnavailable, match="MemoryError"):
+        put(store, NOW_US + 1)
+    with pytest.raises(StoreUnavailable, match="the sample store: StoreUnavailable"):
+        put(store, NOW_US + 1)
+    assert seen[0] == "MemoryError()"
+    assert "StoreUnavailable" in store.check()
+    monkeypatch.undo()
+    for _ in range(100):
+        if store.check() is None:
+            break
+        store._stopping.wait(0.05)
+    assert not len(put(store, NOW_US + 1)), "the commit had taken place"
+    store.close()
+
+
 def test_too_many_datapoints_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(queries, "MOST_DATAPOINTS", 3)
     store = open_store(tmp_path)
