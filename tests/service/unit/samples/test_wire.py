@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from thermostat.samples.model import Sample, SampleType
 from thermostat.samples.wire import (
+    MAX_DEPTH,
     MAX_FUTURE_US,
     InvalidSamples,
     decode_columnar,
@@ -191,6 +192,31 @@ def test_what_is_no_samples_at_all_is_refused(body: bytes) -> None:
 def test_a_number_too_large_is_refused() -> None:
     body = json.dumps(HTTP).replace("560000000", "1e999").encode()
     with pytest.raises(InvalidSamples, match="sample 0: volume: Number out of range"):
+        decode_json(body, now_us=NOW_US)
+
+
+def nested(levels: int, *, in_lists: bool = False) -> dict[str, Any]:
+    """Give metadata of so many levels."""
+    inner: Any = [] if in_lists else {}
+    for _ in range(levels - 2):
+        inner = [inner] if in_lists else {"a": inner}
+    return {"brackets": "}]" * 30, "quote": '"', "a": inner}
+
+
+@pytest.mark.parametrize("form", [HTTP, BUS])
+@pytest.mark.parametrize("in_lists", [False, True])
+def test_metadata_has_bounded_depth(form: dict[str, Any], in_lists: bool) -> None:
+    deepest = form | {"resource_metadata": nested(MAX_DEPTH, in_lists=in_lists)}
+    assert decode(form, deepest)[1].metadata == deepest["resource_metadata"]
+    too_deep = form | {"resource_metadata": nested(MAX_DEPTH + 1, in_lists=in_lists)}
+    assert str(refusal(form, deepest, too_deep)) == (
+        "sample 2: resource_metadata: More than 20 levels of maps and lists"
+    )
+
+
+def test_the_metadata_of_a_single_object_has_bounded_depth() -> None:
+    body = json.dumps(HTTP | {"resource_metadata": nested(200)}).encode()
+    with pytest.raises(InvalidSamples, match="sample 0: resource_metadata: More than 20 levels"):
         decode_json(body, now_us=NOW_US)
 
 
