@@ -30,7 +30,11 @@ options:
     elements: dict
     default: []
   matching_metadata:
-    description: Keys of the resources' metadata and the values that they must have. An easier way to write a O(query).
+    description:
+      - Keys of the resources' metadata and the values that they must have. An easier way to write a O(query).
+      - A key such as V(server_group) is that of a server's metadata C(metering.server_group), as in a Heat template;
+        V(user_metadata.server_group) and V(metering.server_group) are the same. Other metadata is written in full,
+        for example V(metadata.flavor.name).
     type: dict
     default: {}
   period:
@@ -65,7 +69,7 @@ EXAMPLES = r"""
     msg: "{{ busy }} %"
   vars:
     busy: "{{ lookup('thermostat.openstack.statistics', 'cpu_util', cloud='mycloud', field='avg',
-                     matching_metadata={'user_metadata.server_group': 'web'}, seconds=120, period=60) }}"
+                     matching_metadata={'server_group': 'web'}, seconds=120, period=60) }}"
   until: busy | float(100) < 10
   retries: 30
   delay: 10
@@ -74,7 +78,7 @@ EXAMPLES = r"""
   ansible.builtin.include_tasks: add_server.yml
   when: >-
     lookup('thermostat.openstack.statistics', 'cpu_util', cloud='mycloud', field='avg', seconds=300,
-           matching_metadata={'user_metadata.server_group': 'web'}) | float(0) > 80
+           matching_metadata={'server_group': 'web'}) | float(0) > 80
 
 - name: Show the CPU of each server in the last ten minutes, minute by minute
   ansible.builtin.debug:

@@ -20,6 +20,8 @@ OPERATORS = {
     "gt": operator.gt,
 }
 METADATA_PREFIXES = ("resource_metadata.", "metadata.")
+# Both are what Ceilometer's users wrote for the keys of Nova's metering.*.
+USER_PREFIXES = ("user_metadata.", "metering.")
 
 
 def metadata_query(matching_metadata):
@@ -82,7 +84,10 @@ def _comparable(actual, wanted):
 
 
 def _prefixed(key):
-    return key if key.startswith(METADATA_PREFIXES) else f"metadata.{key}"
+    """Give the field for a key; a bare key is one of Nova's metering.*, as in a Heat template."""
+    if key.startswith(METADATA_PREFIXES):
+        return key
+    return f"metadata.{key}" if key.startswith(USER_PREFIXES) else f"metadata.user_metadata.{key}"
 
 
 def _bare(field):

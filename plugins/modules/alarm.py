@@ -87,7 +87,11 @@ options:
         type: str
         required: true
   matching_metadata:
-    description: Keys of the resources' metadata and the values that they must have. An easier way to write a O(query).
+    description:
+      - Keys of the resources' metadata and the values that they must have. An easier way to write a O(query).
+      - A key such as V(server_group) is that of a server's metadata C(metering.server_group), as in a Heat template;
+        V(user_metadata.server_group) and V(metering.server_group) are the same. Other metadata is written in full,
+        for example V(metadata.flavor.name).
     type: dict
   alarm_actions:
     description: URLs to call when the state becomes C(alarm).
@@ -155,7 +159,7 @@ EXAMPLES = r"""
     comparison_operator: gt
     threshold: 80
     matching_metadata:
-      user_metadata.server_group: web
+      server_group: web
     alarm_actions:
       - https://hooks.example.com/scale-out
 

@@ -41,7 +41,11 @@ options:
         type: str
         required: true
   matching_metadata:
-    description: Only alarms whose rules require these values of these keys of a resource's metadata.
+    description:
+      - Only alarms whose rules require these values of these keys of a resource's metadata.
+      - A key such as V(server_group) is that of a server's metadata C(metering.server_group), as in a Heat template;
+        V(user_metadata.server_group) and V(metering.server_group) are the same. Other metadata is written in full,
+        for example V(metadata.flavor.name).
     type: dict
 attributes:
   check_mode:
@@ -59,7 +63,7 @@ EXAMPLES = r"""
   thermostat.openstack.alarm_info:
     cloud: mycloud
     matching_metadata:
-      user_metadata.server_group: web
+      server_group: web
   register: web
 
 - name: Show those that fire, and why

@@ -46,7 +46,11 @@ options:
         type: str
         required: true
   matching_metadata:
-    description: Pause alarms whose rules require these values of these keys of a resource's metadata.
+    description:
+      - Pause alarms whose rules require these values of these keys of a resource's metadata.
+      - A key such as V(server_group) is that of a server's metadata C(metering.server_group), as in a Heat template;
+        V(user_metadata.server_group) and V(metering.server_group) are the same. Other metadata is written in full,
+        for example V(metadata.flavor.name).
     type: dict
   remember_as:
     description:
@@ -90,7 +94,7 @@ EXAMPLES = r"""
         cloud: mycloud
         state: paused
         matching_metadata:
-          user_metadata.server_group: web
+          server_group: web
 
     - name: Upgrade
       ansible.builtin.include_role:

@@ -31,7 +31,7 @@ def test_conditions_keep_their_order_so_that_field_op_and_value_stay_together():
     options = dict(
         NOTHING,
         query=[{"field": "resource_id", "op": "ne", "value": 5}, {"field": "source", "value": "x"}],
-        matching_metadata={"user_metadata.server_group": "web"},
+        matching_metadata={"server_group": "web"},
         seconds=90,
         end="2026-01-01T12:00:00",
         period=60,

@@ -69,10 +69,28 @@ def test_all_that_is_given_must_match():
     assert not matches(ALARM, name="db-*", matching_metadata=group)
 
 
-def test_metadata_keys_get_their_prefix_once():
-    wanted = {"user_metadata.a": 1, "metadata.b": "x"}
-    assert metadata_query(wanted) == [
-        {"field": "metadata.user_metadata.a", "op": "eq", "value": "1"},
-        {"field": "metadata.b", "op": "eq", "value": "x"},
-    ]
+@pytest.mark.parametrize(
+    "key, field",
+    [
+        ("server_group", "metadata.user_metadata.server_group"),
+        ("team.name", "metadata.user_metadata.team.name"),
+        ("user_metadata.a", "metadata.user_metadata.a"),
+        ("metering.a", "metadata.metering.a"),
+        ("metadata.metering.a", "metadata.metering.a"),
+        ("metadata.b", "metadata.b"),
+        ("resource_metadata.b", "resource_metadata.b"),
+    ],
+)
+def test_a_bare_metadata_key_is_one_of_nova_s_metering_keys(key, field):
+    assert metadata_query({key: 1}) == [{"field": field, "op": "eq", "value": "1"}]
+
+
+def test_no_metadata_is_no_condition():
     assert metadata_query(None) == []
+
+
+def test_a_bare_metadata_key_selects_the_alarms_of_a_group():
+    assert matches(ALARM, matching_metadata={"server_group": "web"})
+    assert matches(ALARM, matching_metadata={"metering.server_group": "web"})
+    assert not matches(ALARM, matching_metadata={"server_group": "db"})
+    assert not matches(ALARM, matching_metadata={"metadata.server_group": "web"})

@@ -27,7 +27,7 @@ def test_only_what_is_given_is_wanted():
 def test_both_forms_of_a_query_add_up():
     query = [{"field": "resource_id", "op": "ne", "value": "x"}]
     rule = wanted_changes(params(query=query, matching_metadata={"a": "b"}))[1]
-    assert rule["query"] == query + [{"field": "metadata.a", "op": "eq", "value": "b"}]
+    assert rule["query"] == query + [{"field": "metadata.user_metadata.a", "op": "eq", "value": "b"}]
     assert wanted_changes(params(matching_metadata={}))[1] == {"query": []}
 
 
