@@ -21,6 +21,7 @@ UNIT = {
     "_common_venv": "/opt/thermostat/test",
     "_common_config_file": "/etc/thermostat/test.conf",
     "_common_stop_timeout": 30,
+    "_common_watchdog": 60,
     "thermostat_system_user": "thermostat",
     "thermostat_system_group": "thermostat",
     "thermostat_state_dir": "/var/lib/thermostat",
@@ -51,6 +52,13 @@ def test_every_variable_is_specified_with_its_default(root, role):
 
 
 @pytest.mark.parametrize("role", ROLES)
+def test_passwords_are_not_logged(root, role):
+    options = load(root / "roles" / role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    logged = [name for name, option in options.items() if "password" in name and not option.get("no_log")]
+    assert not logged
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_nothing_is_restarted_but_by_handlers(root, role):
     for path in (root / "roles" / role / "tasks").glob("*.yml"):
         assert "restarted" not in path.read_text()
@@ -76,3 +84,18 @@ def test_units_are_exposed_little(root, tmp_path, service, private_users):
     assert not done.stderr, "systemd does not understand the unit"
     exposure = float(re.search(r"Overall exposure level.*: ([\d.]+)", done.stdout).group(1))
     assert exposure < EXPOSURE_BOUND, done.stdout
+
+
+@pytest.mark.parametrize("service", ["server", "agent"])
+def test_systemd_waits_until_a_service_is_ready(root, tmp_path, service):
+    # Both say READY=1; only the agent feeds the watchdog, between polls.
+    variables = yaml.safe_load((root / f"roles/{service}/tasks/main.yml").read_text())[0]["vars"]
+    watchdog = variables["_common_watchdog"]
+    templates = Environment(
+        loader=FileSystemLoader(root / "roles/_common/templates"), trim_blocks=True
+    )
+    values = dict(UNIT, _common_service=f"thermostat-{service}", _common_watchdog=watchdog)
+    unit = templates.get_template("unit.service.j2").render(values)
+    assert "\nType=notify\n" in unit
+    assert "\nNotifyAccess=main\n" in unit
+    assert ("\nWatchdogSec=" in unit) is (service == "agent")
