@@ -15,8 +15,10 @@ LOG_DIR=.lab/log
 NEWEST_FIRST="/usr/bin/python3 python3.13 python3.12 python3.11 python3"
 
 # Building libvirt-python takes the compiler and headers; .venv has it for the agent and the lab.
-VENV_PACKAGES="ca-certificates git gcc libc6-dev make pkg-config libvirt-dev python3-venv python3-dev"
-LAB_PACKAGES="libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils postgresql
+# The tests of the alarm database run on a PostgreSQL of their own.
+VENV_PACKAGES="ca-certificates git gcc libc6-dev make pkg-config libvirt-dev postgresql
+    python3-venv python3-dev"
+LAB_PACKAGES="libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils
     python3-libvirt python3-packaging procps mount util-linux"
 
 # openstack.cloud 2.5, in ansible 12, does not work with openstacksdk 4.15 and later, which has no
@@ -127,7 +129,7 @@ make_venv() {
     set -f # the stars are not file names
     # shellcheck disable=SC2086
     install_wheels $LOG_DIR/venv-install.log --python .venv/bin/python -c constraints.txt \
-        -e '.[agent,server]' $VENV_WANTS
+        -e '.[agent,server,postgresql]' $VENV_WANTS
     printf '%s' "$wanted" >.venv/.stamp
     say ".venv is ready"
 }

@@ -13,7 +13,8 @@ OPTS = [
         default="sqlite:////var/lib/thermostat/alarms.sqlite",
         secret=True,
         help="Where alarms, their history and pending notifications are kept, as an SQLAlchemy URL."
-        " SQLite serves one server; PostgreSQL and MySQL work too.",
+        " SQLite needs nothing else; for PostgreSQL (postgresql+psycopg2://...) install"
+        " thermostat[postgresql].",
     ),
     cfg.IntOpt(
         "history_days",

@@ -12,12 +12,9 @@ from sqlalchemy import (
     Table,
     Text,
 )
-from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
 # SQLite numbers rows by itself only in a column of type INTEGER.
 _COUNTER = BigInteger().with_variant(Integer, "sqlite")
-# MySQL's TEXT ends at 64 KiB; elsewhere it is unbounded.
-_LONG_TEXT = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
 
 METADATA = MetaData(
     naming_convention={
@@ -36,12 +33,12 @@ ALARM = Table(
     Column("enabled", Boolean, nullable=False),
     Column("severity", String(16), nullable=False),
     Column("type", String(64), nullable=False),
-    Column("rule", _LONG_TEXT, nullable=False),
-    Column("ok_actions", _LONG_TEXT, nullable=False),
-    Column("alarm_actions", _LONG_TEXT, nullable=False),
-    Column("insufficient_data_actions", _LONG_TEXT, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("ok_actions", Text, nullable=False),
+    Column("alarm_actions", Text, nullable=False),
+    Column("insufficient_data_actions", Text, nullable=False),
     Column("repeat_actions", Boolean, nullable=False),
-    Column("time_constraints", _LONG_TEXT, nullable=False),
+    Column("time_constraints", Text, nullable=False),
     Column("user_id", String(255), nullable=False),
     Column("project_id", String(255), nullable=False),
     Column("trust_id", String(64)),
@@ -62,7 +59,7 @@ HISTORY = Table(
     Column("event_id", String(36), nullable=False, unique=True),
     Column("alarm_id", String(36), nullable=False),
     Column("type", String(32), nullable=False),
-    Column("detail", _LONG_TEXT, nullable=False),
+    Column("detail", Text, nullable=False),
     Column("user_id", String(255)),
     Column("project_id", String(255)),
     Column("on_behalf_of", String(255), nullable=False),
@@ -79,11 +76,11 @@ NOTIFICATION = Table(
     Column("notification_id", String(36), primary_key=True),
     Column("alarm_id", String(36), nullable=False),
     Column("project_id", String(255), nullable=False),
-    Column("action", _LONG_TEXT, nullable=False),
+    Column("action", Text, nullable=False),
     Column("target", String(255), nullable=False),
     Column("trust_id", String(64)),
     Column("request_id", String(64), nullable=False),
-    Column("body", _LONG_TEXT, nullable=False),
+    Column("body", Text, nullable=False),
     Column("status", String(16), nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("last_error", Text),

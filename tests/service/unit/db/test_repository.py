@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.service.alarm_support import NOW_US, make_alarm, make_transition, open_database
+from tests.service.alarm_support import NOW_US, make_alarm, make_transition
 from thermostat.alarms.model import (
     MissingData,
     Severity,
@@ -25,13 +25,6 @@ from thermostat.db.paging import Page, SortKey, UnknownMarker
 ALICE = Author(user_id="alice", project_id="p1")
 NEWEST = Page(sort=[SortKey("position", descending=True)])
 BY_NAME = [SortKey("name"), SortKey("alarm_id")]
-
-
-@pytest.fixture
-def engine(tmp_path):
-    engine = open_database(tmp_path / "db.sqlite")
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
 revision = "0001"
 down_revision = None
@@ -11,7 +10,6 @@ branch_labels = None
 depends_on = None
 
 _COUNTER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-_LONG_TEXT = sa.Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
 
 
 def upgrade() -> None:
@@ -24,12 +22,12 @@ def upgrade() -> None:
         sa.Column("enabled", sa.Boolean, nullable=False),
         sa.Column("severity", sa.String(16), nullable=False),
         sa.Column("type", sa.String(64), nullable=False),
-        sa.Column("rule", _LONG_TEXT, nullable=False),
-        sa.Column("ok_actions", _LONG_TEXT, nullable=False),
-        sa.Column("alarm_actions", _LONG_TEXT, nullable=False),
-        sa.Column("insufficient_data_actions", _LONG_TEXT, nullable=False),
+        sa.Column("rule", sa.Text(), nullable=False),
+        sa.Column("ok_actions", sa.Text(), nullable=False),
+        sa.Column("alarm_actions", sa.Text(), nullable=False),
+        sa.Column("insufficient_data_actions", sa.Text(), nullable=False),
         sa.Column("repeat_actions", sa.Boolean, nullable=False),
-        sa.Column("time_constraints", _LONG_TEXT, nullable=False),
+        sa.Column("time_constraints", sa.Text(), nullable=False),
         sa.Column("user_id", sa.String(255), nullable=False),
         sa.Column("project_id", sa.String(255), nullable=False),
         sa.Column("trust_id", sa.String(64)),
@@ -49,7 +47,7 @@ def upgrade() -> None:
         sa.Column("event_id", sa.String(36), nullable=False),
         sa.Column("alarm_id", sa.String(36), nullable=False),
         sa.Column("type", sa.String(32), nullable=False),
-        sa.Column("detail", _LONG_TEXT, nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
         sa.Column("user_id", sa.String(255)),
         sa.Column("project_id", sa.String(255)),
         sa.Column("on_behalf_of", sa.String(255), nullable=False),
@@ -65,11 +63,11 @@ def upgrade() -> None:
         sa.Column("notification_id", sa.String(36), nullable=False),
         sa.Column("alarm_id", sa.String(36), nullable=False),
         sa.Column("project_id", sa.String(255), nullable=False),
-        sa.Column("action", _LONG_TEXT, nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
         sa.Column("target", sa.String(255), nullable=False),
         sa.Column("trust_id", sa.String(64)),
         sa.Column("request_id", sa.String(64), nullable=False),
-        sa.Column("body", _LONG_TEXT, nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("last_error", sa.Text),
