@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent in the lab's cloud: real guests that Nova booted, real tokens, real metadata."""
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from statistics import mean
+from typing import Any
 
 import pytest
 
-from tests.service.lab.parts import Servers, running_agent
+from tests.service.lab.parts import ServerProcess, Servers, running_agent
 from tests.service.receiver import Receiver, running_receiver
 from thermostat.samples.model import Sample
 
@@ -15,6 +18,9 @@ pytestmark = pytest.mark.lab
 
 INTERVAL_S = 2
 GROUP = "agent-test"
+QUERY = {"field": "metadata.user_metadata.server_group", "op": "eq", "value": GROUP}
+JUDGED = 15
+"""Datapoints that an alarm judges: half a minute, so that what has just changed is among them."""
 
 
 @pytest.fixture(scope="module")
@@ -121,34 +127,125 @@ def test_cpu_util_follows_the_load(lab, pair, receiver, tmp_path):
     assert mean(cpu_utils(batch)[busy] for batch in calm) < 10
 
 
-def test_a_member_that_joins_or_leaves_does_not_bend_the_groups_cpu_util(
-    lab, servers, pair, receiver, tmp_path
+class Group:
+    """The test's servers as the demo user sees them on one server: datapoints and alarms."""
+
+    def __init__(self, lab, url: str) -> None:
+        self._session = lab.cloud("demo").session
+        self.url = url
+
+    def datapoints(self, **more: str) -> list[dict[str, Any]]:
+        """Give the group's cpu_util over each of the agent's intervals, oldest first."""
+        query = {f"q.{name}": value for name, value in QUERY.items()}
+        return self._ask(
+            "GET",
+            "/v2/meters/cpu_util/statistics",
+            params={**query, "period": str(INTERVAL_S), **more},
+        )
+
+    def values(self) -> dict[str, dict[str, float]]:
+        """Give each member's own cpu_util by the end of the interval."""
+        values: dict[str, dict[str, float]] = {}
+        for row in self.datapoints(groupby="resource_id"):
+            assert row["count"] == 1, "one sample of each member in each interval"
+            values.setdefault(row["period_end"], {})[row["groupby"]["resource_id"]] = row["avg"]
+        return values
+
+    def wait_for_members(self, members: set[str], intervals: int = 1) -> None:
+        """Wait until these, and no others, make up the newest datapoints."""
+
+        def newest() -> list[set[str]]:
+            values = self.values()
+            return [set(values[end]) for end in sorted(values)[-intervals:]]
+
+        wait_until(lambda: newest() == [members] * intervals, f"no datapoint of {members}")
+
+    def judge(self) -> dict[str, Any]:
+        """Let a new alarm judge the group's newest datapoints; give its transition's reason."""
+        rule = {
+            "meter_name": "cpu_util",
+            "query": [QUERY],
+            "period": INTERVAL_S,
+            "evaluation_periods": JUDGED,
+            "datapoints_to_alarm": 1,  # where this machine is too slow for a poll, others do
+            "comparison_operator": "ge",
+            "threshold": 0.0,
+        }
+        body = {"name": "any load", "type": "threshold", "threshold_rule": rule}
+        path = f"/v2/alarms/{self._ask('POST', '/v2/alarms', json=body)['alarm_id']}/history"
+
+        def reasons() -> list[dict[str, Any]]:
+            changes = [e for e in self._ask("GET", path) if e["type"] == "state transition"]
+            details = [json.loads(change["detail"]) for change in changes]
+            return [detail["reason_data"] for detail in details if detail["state"] == "alarm"]
+
+        wait_until(reasons, "the alarm has not been judged")
+        return reasons()[-1]
+
+    def _ask(self, method: str, path: str, **more: Any) -> Any:
+        answer = self._session.request(f"{self.url}{path}", method, raise_exc=False, **more)
+        assert answer.status_code < 300, answer.text
+        return answer.json()
+
+
+def wait_until(condition: Callable[[], Any], complaint: str) -> None:
+    deadline = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < deadline, complaint
+        time.sleep(0.3)
+
+
+@pytest.fixture
+def group(lab, tmp_path) -> Iterator[Group]:
+    server = ServerProcess(lab, tmp_path)
+    server.start()
+    yield Group(lab, server.url)
+    server.stop()
+
+
+def test_a_member_that_joins_or_leaves_does_not_bend_the_groups_datapoints(
+    lab, servers, pair, group, tmp_path
 ):
-    for member in pair:
-        lab.load(member, on=False)
-    with running_agent(lab, receiver.url, tmp_path):
-        wait_until_measured(receiver, pair)
-        begun = len(receiver.batches)
-        third = servers.boot("agent-3")
-        lab.load(third, on=False)
-        wait_until_measured(receiver, (*pair, third))
-        joined = len(receiver.batches)
-        servers.delete(third)
-        deadline = time.monotonic() + 60
-        while third in cpu_utils(receiver.batches[-1]):
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        next_batches(receiver, 2)
-        batches = receiver.batches[begun:]
-    assert any(third in cpu_utils(batch) for batch in batches[: joined - begun])
-    members_before: set[str] = set(pair)
-    for batch in batches:
-        utils = cpu_utils(batch)
-        present = {sample.resource_id for sample in batch if sample.name == "cpu"}
-        # a rate needs two readings of the same member: no one else's change gets into it
-        assert utils.keys() <= members_before
-        assert utils.keys() >= set(pair)
-        assert all(0 <= value <= 100 for value in utils.values())
-        # the joiner's own boot is real load; those that were there stay idle throughout
-        assert mean(utils[member] for member in pair) < 10
-        members_before = present
+    busy, idle = pair
+    lab.load(idle, on=False)
+    lab.load(busy, on=True)
+    try:
+        with running_agent(lab, group.url, tmp_path, INTERVAL_S):
+            group.wait_for_members({*pair}, intervals=3)
+            third = servers.boot("agent-3")  # booting is load; the group's only real change
+            group.wait_for_members({*pair, third})
+            joined = group.judge()
+            group.wait_for_members({*pair, third}, intervals=3)
+            servers.delete(third)
+            group.wait_for_members({*pair})
+            left = group.judge()
+            group.wait_for_members({*pair}, intervals=3)
+    finally:
+        lab.load(busy, on=False)
+
+    rows, values = {row["period_end"]: row for row in group.datapoints()}, group.values()
+    assert rows.keys() == values.keys()
+    for end, row in rows.items():
+        members = values[end]
+        assert members.keys() <= {*pair, third}
+        assert row["count"] == len(members)
+        assert row["avg"] == pytest.approx(mean(members.values()))
+        assert (row["min"], row["max"]) == (min(members.values()), max(members.values()))
+        assert 0 <= row["min"] <= row["avg"] <= row["max"] <= 100
+    assert any(row["max"] - row["min"] > 20 for row in rows.values()), "the members differ"
+    present = [third in members for _, members in sorted(values.items())]
+    assert (present[0], any(present), present[-1]) == (False, True, False), "it joined and left"
+
+    at = {seconds(end): row for end, row in rows.items()}
+    for judged in (joined, left):
+        points = [point for point in judged["datapoints"] if point["value"] is not None]
+        assert {point["count"] for point in points} >= {2, 3}, "the change is among them"
+        for point in points:
+            row = at[point["period_end"]]
+            assert point["count"] == row["count"]
+            assert point["value"] == pytest.approx(row["avg"])
+            assert row["min"] <= point["value"] <= row["max"]
+
+
+def seconds(end: str) -> float:
+    return datetime.fromisoformat(end).replace(tzinfo=UTC).timestamp()
