@@ -8,6 +8,7 @@ import pytest
 from falcon.testing import TestClient
 from oslo_config import cfg
 
+from tests.service.alarm_requests import HOOK, with_
 from tests.service.alarm_support import open_database
 from thermostat.api.app import Services, create_api
 from thermostat.api.policies import load_enforcer
@@ -99,3 +100,10 @@ class Changes(list):
 @pytest.fixture
 def api(services):
     return Api(create_api(services))
+
+
+@pytest.fixture
+def alarm(api):
+    answer = api("POST", "/v2/alarms", with_(alarm_actions=[HOOK]))
+    assert answer.status_code == 201, answer.text
+    return answer.json
