@@ -45,7 +45,7 @@ def run() -> Iterable[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as directory, _target() as url:
         ours, posts = _deliver(Path(directory), url), _plain_posts(url)
         yield {
-            "name": "webhooks delivered, from the outbox and back, one target",
+            "name": "webhooks_per_s",
             "value": round(ours),
             "unit": "1/s",
             "peer": f"urllib3 in a loop, nothing kept, {posts:.0f}/s",
@@ -53,7 +53,7 @@ def run() -> Iterable[dict[str, Any]]:
         }
         ours, commits = _create(Path(directory)), _plain_commits(Path(directory))
         yield {
-            "name": f"alarms created over HTTP, {CLIENTS} clients, without Keystone",
+            "name": "create_alarms",
             "value": round(ours),
             "unit": "1/s",
             "peer": f"SQLite, one synced commit each, {commits:.0f}/s",
