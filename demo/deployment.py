@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -109,10 +110,10 @@ class Deployment:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
+                start_new_session=True,
             ) as process,
+            _bounded(process),
         ):
-            end = threading.Timer(TIMEOUT_S, process.kill)
-            end.start()
             for line in process.stdout or ():
                 log.write(line)
                 lines.append(line)
@@ -121,7 +122,6 @@ class Deployment:
                     name = task.group(1).removeprefix("thermostat.openstack.")
                     console.progress(f"{name} ({time.monotonic() - began:.0f} s)")
             process.wait()
-            end.cancel()
         if process.returncode == -signal.SIGKILL:
             raise DemoError(f"{Path(command[0]).name} took over {TIMEOUT_S:.0f} s: {self.log}")
         if process.returncode:
@@ -170,6 +170,26 @@ class Deployment:
                 },
             }
         }
+
+
+@contextmanager
+def _bounded(process: subprocess.Popen[str]) -> Iterator[None]:
+    """End a process and all of its session when it takes too long, or when we are interrupted."""
+
+    def end() -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    timer = threading.Timer(TIMEOUT_S, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except BaseException:
+        end()
+        raise
+    finally:
+        timer.cancel()
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -76,6 +76,8 @@ def copy_dependency(collections: Path) -> None:
     spec = find_spec("ansible_collections")
     places = spec.submodule_search_locations if spec else None
     copy = collections / "openstack/cloud"
+    if copy.parent.is_symlink():  # as an earlier release of this tool left it
+        copy.parent.unlink()
     if places and not (copy / ".git").exists():
         shutil.copytree(Path(places[0]) / "openstack/cloud", copy, dirs_exist_ok=True)
         init_repository(copy)

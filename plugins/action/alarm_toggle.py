@@ -4,8 +4,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Remember, as a fact of the host, which alarms the module of this name has paused.
 
-Ansible drops the facts that a failed task returns. What a failed task has left paused is therefore
-kept in a file, in the directory that Ansible has for the time of one run, until a task succeeds.
+Ansible drops the facts that a failed task returns, and those of a whole loop of which one item has
+failed. What is paused is therefore also kept in a file, in the directory that Ansible has for the
+time of one run.
 """
 
 from __future__ import annotations
@@ -43,10 +44,11 @@ class ActionModule(ActionBase):
             memory.pop(key, None)
             if result["paused"]:
                 memory[key] = result["paused"]
-            if result.get("failed"):
+            if memory:
                 kept.write_text(json.dumps(memory))
             else:
                 kept.unlink(missing_ok=True)
+            if not result.get("failed"):
                 result["ansible_facts"] = {FACT: memory}
         return result
 

@@ -198,8 +198,9 @@ class AlarmToggleModule(AlarmModule):
                 reason = str(error)
                 if error.status == 404:
                     reason = f"alarm {alarm['name']} was deleted meanwhile: try again"
-                # Without an answer, this one may have been changed all the same.
-                touched = alarms[:index + (error.status is None)]
+                # Without the service's own answer, this one may have been changed all the same.
+                unknown = error.status is None or error.status >= 500
+                touched = alarms[:index + unknown]
                 self.fail_back(touched, enabled, remembered, reason)
 
     def fail_back(self, alarms, enabled, remembered, reason):

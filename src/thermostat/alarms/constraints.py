@@ -14,14 +14,19 @@ class ConstraintError(ValueError):
     """A time constraint makes no sense; the message names the field and the reason."""
 
 
+CRON_FIELDS = 5
+"""Minute, hour, day of the month, month, day of the week; or one word such as @daily."""
 SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 """Any time: an expression that has a start before it has one before every later time."""
 
 
 def check(constraint: TimeConstraint) -> None:
     """Raise ConstraintError unless the span has a start, in a time zone that there is."""
-    if not croniter.is_valid(constraint.start):
-        raise ConstraintError(f"start: {constraint.start!r} is not a cron expression")
+    fields = len(constraint.start.split())
+    if fields not in (1, CRON_FIELDS) or not croniter.is_valid(constraint.start):
+        raise ConstraintError(
+            f"start: {constraint.start!r} is not a cron expression of {CRON_FIELDS} fields"
+        )
     try:
         croniter(constraint.start, SOME_TIME).get_prev(datetime)
     except CroniterBadDateError as error:

@@ -71,7 +71,7 @@ class Engine:
                 alarm.project_id,
             ):
                 known.alarm = alarm
-                known.open_transition = False
+                self._reopen(known)
                 return
             window = self._load_window(alarm, now_us)
             self.remove(alarm.alarm_id)
@@ -137,8 +137,14 @@ class Engine:
         with self._lock:
             resident = self._residents.get(transition.alarm_id)
             if resident:
-                resident.judged_us -= resident.window.tick_us
-                resident.open_transition = False
+                self._reopen(resident)
+
+    @staticmethod
+    def _reopen(resident: _Resident) -> None:
+        """Judge the step of an open transition again."""
+        if resident.open_transition:
+            resident.judged_us -= resident.window.tick_us
+            resident.open_transition = False
 
     # -- steps ----------------------------------------------------------------------------------
 
@@ -194,7 +200,8 @@ class Engine:
     def _open(self, alarm: Alarm, window: Window, now_us: int) -> None:
         """Judge an alarm from the newest step that has samples on.
 
-        That step may have been judged before a restart; judging it again changes nothing.
+        That step may have been judged before a restart. Judging it again changes no state; only
+        actions that repeat are told once more.
         """
         newest_us = window.floor(min(window.newest_us or now_us, now_us))
         resident = _Resident(alarm, window, newest_us - window.tick_us, now_us)

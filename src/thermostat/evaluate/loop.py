@@ -92,6 +92,9 @@ class Evaluator:
         Gauge(
             "thermostat_alarms_resident", "Alarms being evaluated", registry=registry
         ).set_function(lambda: len(engine))
+        Gauge(
+            "thermostat_steps_failed", "Steps that could not be judged", registry=registry
+        ).set_function(lambda: engine.failures)
         self._late = Counter(
             "thermostat_samples_late_total",
             "Samples that came too late for an open window of an alarm they match",
@@ -126,13 +129,19 @@ class Evaluator:
 
         What cannot be read now is tried again at each pass: the change itself is committed.
         """
+        self._try_to_follow(alarm_id)
+        self._due.set()
+
+    def _try_to_follow(self, alarm_id: str) -> bool:
+        """Follow an alarm's change, or note that it is still to be followed."""
         try:
             self._follow(alarm_id)
         except Exception:
             LOG.exception("Alarm %s cannot be loaded now; trying again", alarm_id)
             with self._following:
                 self._unfollowed.add(alarm_id)
-        self._due.set()
+            return False
+        return True
 
     def _follow(self, alarm_id: str) -> None:
         """Bring what is evaluated in line with the database; one at a time, or an old read wins."""
@@ -153,15 +162,21 @@ class Evaluator:
             self._due.clear()
             try:
                 with self._passes.time():
-                    for alarm_id in tuple(self._unfollowed):
-                        self._follow(alarm_id)
-                    self._failing = self._judge_all()
+                    self._failing = self._pass()
             except Exception as error:  # the loop must go on: one bad pass must not end alarming
                 LOG.exception("Evaluation failed; trying again")
                 self._failing = f"evaluation fails: {error!r}"
             if self._failing:
                 self._failures.inc()
                 self._stop.wait(RETRY_S)
+
+    def _pass(self) -> str | None:
+        """Follow what could not be followed and judge what is due; give what failed, or None."""
+        failing = None
+        for alarm_id in tuple(self._unfollowed):
+            if not self._try_to_follow(alarm_id):
+                failing = "alarms cannot be loaded"
+        return self._judge_all() or failing
 
     def _judge_all(self) -> str | None:
         """Judge until nothing is due; give the reason why something could not be written, or None.
@@ -177,23 +192,28 @@ class Evaluator:
                 break
             for transition in transitions:
                 try:
-                    self._write(transition)
+                    if self._write(transition):
+                        continue
+                    failing = "alarms cannot be loaded"
                 except Exception as error:
-                    LOG.exception("A transition of alarm %s is not written", transition.alarm_id)
+                    if not failing:
+                        LOG.exception("Alarm %s: not written", transition.alarm_id)
                     failing = f"transitions cannot be written: {type(error).__name__}"
-                    unwritten.append(transition)
+                unwritten.append(transition)
         for transition in unwritten:
             self._engine.rejected(transition)
+        if unwritten:
+            LOG.error("%d transitions are judged again: %s", len(unwritten), failing)
         return failing
 
-    def _write(self, transition: Transition) -> None:
+    def _write(self, transition: Transition) -> bool:
+        """Write a transition; False if the alarm was edited and cannot be loaded anew."""
         if not self._alarms.record(transition):
             self._conflicts.inc()
-            self._engine.rejected(transition)
-            self.alarm_changed(transition.alarm_id)
-            return
+            return self._try_to_follow(transition.alarm_id)
         self._engine.committed(transition)
         if transition.is_change:
             self._transitions.labels(transition.state.value).inc()
             LOG.info("Alarm %s: %s", transition.alarm_id, transition.reason)
         self._notify()
+        return True

@@ -66,6 +66,7 @@ class DomainReader:
         self._connection: Any = None
         self._suspects: set[str] = set()
         self._quarantined: dict[str, Future[list[Reading]]] = {}
+        self._waiting: dict[str, Future[Any]] = {}
         # libvirt would print every error to stderr too
         libvirt.registerErrorHandler(lambda *_: None, None)
 
@@ -91,13 +92,21 @@ class DomainReader:
             self._abandon()
             raise PollError(f"{self._uri}: libvirt does not answer") from None
 
-    def call(self, function: Callable[[], _T], timeout_s: float) -> _T:
-        """Make another libvirt call under a deadline. Raises PollError."""
+    def call(self, uuid: str, function: Callable[[], _T], timeout_s: float) -> _T:
+        """Make another libvirt call about a domain under a deadline. Raises PollError.
+
+        A domain has one such call waiting at most, and all together have MAX_WAITING.
+        """
+        self._waiting = {key: call for key, call in self._waiting.items() if not call.done()}
+        if uuid in self._waiting or len(self._waiting) >= MAX_WAITING:
+            raise PollError(f"{self._uri}: an earlier call is still waiting for an answer")
+        call = _in_thread(function)
         try:
-            return _in_thread(function).result(timeout_s)
+            return call.result(timeout_s)
         except libvirt.libvirtError as error:
             raise PollError(f"{self._uri}: {error}") from error
         except TimeoutError:
+            self._waiting[uuid] = call
             self._abandon()
             raise PollError(f"{self._uri}: libvirt does not answer") from None
 

@@ -125,7 +125,7 @@ class LibvirtPollster:
             return None
         timeout_s = min(_XML_TIMEOUT_S, self._xml_s)
         try:
-            return parse_domain(self._reader.call(reading.domain.XMLDesc, timeout_s))
+            return parse_domain(self._reader.call(reading.uuid, reading.domain.XMLDesc, timeout_s))
         except (PollError, ParseError) as error:
             LOG.warning("The XML of domain %s cannot be read: %s", reading.uuid, error)
             return None

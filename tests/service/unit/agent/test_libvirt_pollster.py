@@ -48,7 +48,7 @@ class FakeReader:
         now_s = time.monotonic()
         return [Reading(domain.uuid, domain, STATISTICS, now_s) for domain in self.domains]
 
-    def call(self, function, _timeout_s):
+    def call(self, _uuid, function, _timeout_s):
         time.sleep(self.call_s)
         return function()
 

@@ -56,6 +56,11 @@ def test_a_span_keeps_its_length_when_clocks_change(day):
     assert not is_open([night], start + 4 * 3600 * 1_000_000)
 
 
+def test_a_word_for_an_expression_is_one():
+    check(constraint("@daily", 60))
+    assert is_open([constraint("@daily", 60)], at("2026-11-23T00:00:30"))
+
+
 @pytest.mark.parametrize(
     ("bad", "field"),
     [
@@ -65,6 +70,7 @@ def test_a_span_keeps_its_length_when_clocks_change(day):
         (constraint("* * * * *", 1, "../etc/passwd"), "timezone"),
         (constraint("* * * * *", 1, "America"), "timezone"),
         (constraint("0 0 30 2 *", 1), "start"),
+        (constraint("0 0 1 1 * 0 2010", 1), "start"),
     ],
 )
 def test_nonsense_is_refused_by_field(bad, field):

@@ -140,10 +140,47 @@ def test_an_alarm_whose_window_cannot_be_read_is_followed_as_soon_as_it_can(worl
         patched.setattr(one.store, "scan", scan)
         one.alarms.alarms["a"] = make_alarm("a")
         one.evaluator.alarm_changed("a")
-        wait_until(lambda: "closed for a moment" in (one.evaluator.check() or ""))
+        wait_until(lambda: one.evaluator.check() == "alarms cannot be loaded")
         assert len(one.engine) == 0
     wait_until(lambda: one.states("a") == ["alarm"])
     wait_until(lambda: one.evaluator.check() is None)
+
+
+def test_an_alarm_that_cannot_be_loaded_stops_nobody(world, monkeypatch):
+    one = world(make_alarm("good"))
+    real = one.engine.put
+
+    def put(alarm, now_us):
+        if alarm.alarm_id == "bad":
+            raise StoreUnavailable("closed for a moment")
+        real(alarm, now_us)
+
+    monkeypatch.setattr(one.engine, "put", put)
+    one.evaluator.start()
+    one.alarms.alarms["bad"] = make_alarm("bad")
+    one.evaluator.alarm_changed("bad")
+    one.report(99.0)
+    wait_until(lambda: one.states("good") == ["alarm"])
+
+
+def test_an_edit_that_cannot_be_loaded_does_not_keep_the_loop_busy(world, monkeypatch):
+    one = world(make_alarm("a"))
+    tries = []
+
+    def record(transition):
+        tries.append(transition)
+        return False
+
+    def scan(*_arguments):
+        raise StoreUnavailable("closed for a moment")
+
+    one.evaluator.start()
+    monkeypatch.setattr(one.alarms, "record", record)
+    monkeypatch.setattr(one.store, "scan", scan)
+    one.alarms.alarms["a"] = make_alarm("a", threshold=10.0, revision=2)
+    one.report(99.0)
+    wait_until(lambda: one.evaluator.check() == "alarms cannot be loaded")
+    assert len(tries) < 10
 
 
 def test_of_two_changes_at_once_the_newer_one_wins(world):

@@ -110,7 +110,8 @@ def test_a_refusal_halfway_leaves_all_as_they_were():
     with pytest.raises(Failed, match="away") as failed:
         toggle(service, "paused", name="*")
     assert service.enabled() == {"web-1": True, "web-2": True}
-    assert failed.value.result == {"paused": []}
+    # A 5xx may come from a proxy after the change was made: it is remembered as perhaps paused.
+    assert failed.value.result == {"paused": ["web-2"]}
 
 
 def test_what_stays_paused_when_the_service_goes_away_is_returned_and_can_be_restored():
