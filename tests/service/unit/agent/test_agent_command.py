@@ -14,8 +14,6 @@ import pytest
 
 from tests.service.receiver import Answer
 
-pytest.importorskip("libvirt")
-
 
 @pytest.fixture
 def config(tmp_path, receiver):

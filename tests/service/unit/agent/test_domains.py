@@ -9,13 +9,12 @@ import threading
 import time
 import uuid
 
+import libvirt
 import pytest
 
-libvirt = pytest.importorskip("libvirt")
-
-from thermostat.agent.errors import PollError  # noqa: E402
-from thermostat.agent.pollsters import _domains  # noqa: E402
-from thermostat.agent.pollsters._domains import DomainReader  # noqa: E402
+from thermostat.agent.errors import PollError
+from thermostat.agent.pollsters import _domains
+from thermostat.agent.pollsters._domains import DomainReader
 
 
 class FakeDomain:

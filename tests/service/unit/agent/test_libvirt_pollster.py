@@ -8,12 +8,10 @@ import time
 
 import pytest
 
-libvirt = pytest.importorskip("libvirt")
-
-from tests.service.unit.agent.test_libvirt_meters import STATISTICS, XML  # noqa: E402
-from thermostat.agent.errors import PollError  # noqa: E402
-from thermostat.agent.pollsters._domains import Reading  # noqa: E402
-from thermostat.agent.pollsters.libvirt import LibvirtPollster  # noqa: E402
+from tests.service.unit.agent.test_libvirt_meters import STATISTICS, XML
+from thermostat.agent.errors import PollError
+from thermostat.agent.pollsters._domains import Reading
+from thermostat.agent.pollsters.libvirt import LibvirtPollster
 
 PROJECT = "0b6ac8c6f1e54ad69eb2c5b9a91d7d52"
 
