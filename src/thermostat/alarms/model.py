@@ -39,6 +39,19 @@ class Statistic(StrEnum):
     COUNT = "count"
     LAST = "last"
     STDDEV = "stddev"
+    P50 = "p50"
+    P75 = "p75"
+    P90 = "p90"
+    P95 = "p95"
+    P98 = "p98"
+    P99 = "p99"
+    P99_5 = "p99.5"
+    P99_9 = "p99.9"
+
+    @property
+    def quantile(self) -> float | None:
+        """The share of samples at or below a percentile, 0 to 1; None for other statistics."""
+        return round(float(self.value[1:]) / 100, 6) if self.value[0] == "p" else None
 
 
 class MissingData(StrEnum):
@@ -66,11 +79,86 @@ class ThresholdRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """M: how many of the N must breach; None means all N."""
     treat_missing_data: MissingData = MissingData.MISSING
     exclude_outliers: bool = False
+    clear_threshold: float | None = None
+    """In state alarm datapoints are compared with this instead of `threshold`; None: the same."""
+    min_reporting_ratio: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    """A datapoint counts only when this share of the group's live members reported in it."""
+    warm_up: Annotated[int, Meta(ge=0, le=86_400)] = 0
+    """Seconds after its first sample in which a new member does not count."""
 
     @property
     def needed(self) -> int:
         """M, resolved."""
         return self.datapoints_to_alarm or self.evaluation_periods
+
+
+class Leaf(msgspec.Struct, frozen=True, tag_field="kind", tag="threshold"):
+    """A threshold rule inside an expression; it has a state of its own."""
+
+    rule: ThresholdRule
+
+
+class AlarmRef(msgspec.Struct, frozen=True, tag_field="kind", tag="alarm"):
+    """The state of another alarm of the same project; insufficient data where there is none."""
+
+    alarm_id: str
+
+
+class Not(msgspec.Struct, frozen=True, tag_field="kind", tag="not"):
+    """The opposite: ok for alarm, alarm for ok."""
+
+    operand: "Expression"
+
+
+class AllOf(msgspec.Struct, frozen=True, tag_field="kind", tag="and"):
+    """Alarm where all operands are, ok where one is."""
+
+    operands: "tuple[Expression, ...]"
+
+
+class AnyOf(msgspec.Struct, frozen=True, tag_field="kind", tag="or"):
+    """Alarm where one operand is, ok where all are."""
+
+    operands: "tuple[Expression, ...]"
+
+
+Expression = Leaf | AlarmRef | Not | AllOf | AnyOf
+
+
+class CompositeRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Combine the states of threshold rules and of other alarms."""
+
+    expression: Expression
+    suppressor: str | None = None
+    """While the alarm of this id is in state alarm, this one's actions are withheld."""
+
+
+class Combine(StrEnum):
+    """How a combination joins its alarms; the values are Ceilometer's."""
+
+    AND = "and"
+    OR = "or"
+
+
+class CombinationRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Combine the states of other alarms: Ceilometer's rule, a special case of a composite."""
+
+    alarm_ids: tuple[str, ...]
+    operator: Combine = Combine.AND
+
+    @property
+    def expression(self) -> Expression:
+        """The same as an expression."""
+        operands = tuple(AlarmRef(alarm_id) for alarm_id in self.alarm_ids)
+        return AllOf(operands) if self.operator is Combine.AND else AnyOf(operands)
+
+    @property
+    def suppressor(self) -> None:
+        """None: a combination has no suppressor."""
+        return
+
+
+Rule = ThresholdRule | CompositeRule | CombinationRule
 
 
 class TimeConstraint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,7 +182,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     enabled: bool
     severity: Severity
-    rule: ThresholdRule
+    rule: Rule
     ok_actions: tuple[str, ...] = ()
     alarm_actions: tuple[str, ...] = ()
     insufficient_data_actions: tuple[str, ...] = ()
@@ -112,6 +200,12 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     evaluate_timestamp_us: int | None = None
     revision: int = 1
     """Grows with each change of definition or state: a transition is written only onto its own."""
+    judged_us: int | None = None
+    """The newest step of event time whose judgement was written; None before the first."""
+    rule_states: tuple[State, ...] = ()
+    """The states of the leaves of a composite rule, from left to right; empty: not judged yet."""
+    suppressed: bool = False
+    """Whether the actions for the current state were withheld because of a suppressor."""
 
     def actions(self, state: State) -> tuple[str, ...]:
         """Give the actions to call when the alarm is in this state."""
@@ -123,7 +217,12 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Transition(msgspec.Struct, frozen=True, kw_only=True):
-    """A judgement worth telling: a change of state, or an unchanged one whose actions repeat."""
+    """A judgement worth writing.
+
+    It is a change of state; or an unchanged one whose actions are called (they repeat, or their
+    suppressor has let go); or, where it is `quiet`, one that only what is known of the alarm has
+    changed with: no history, no notification, and the alarm's revision stays.
+    """
 
     alarm_id: str
     revision: int
@@ -136,6 +235,14 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
     """Aodh's `type`, `disposition`, `count`, `most_recent`, and our `datapoints`."""
     timestamp_us: int
     """When it was judged."""
+    step_us: int = 0
+    """The step of event time that decided."""
+    rule_states: tuple[State, ...] = ()
+    """The states of a composite rule's leaves, from left to right."""
+    suppressed: bool = False
+    """Whether the actions of this state are withheld."""
+    quiet: bool = False
+    """Whether only `state_reason`, `rule_states`, `suppressed` and `judged_us` are written."""
 
     @property
     def is_change(self) -> bool:
