@@ -7,7 +7,7 @@ StoreError
 └── InvalidSelection  the selection or an argument makes no sense
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -51,6 +51,12 @@ class Series:
     source: str
     metadata: Mapping[str, Any]
     """The newest resource metadata that was seen with it."""
+    first_us: int = 0
+    """Event time in microseconds of the sample that it was registered with; 0 where unknown."""
+
+
+Subscriber = Callable[[Sequence[Series]], None]
+"""Takes series that were registered or described anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +134,14 @@ class SampleStore(Protocol):
         """
         ...
 
+    def subscribe(self, callback: Subscriber) -> None:
+        """Have `intern` call this with each batch of new and changed series, before it returns.
+
+        The series are durable by then. Calls come from one thread at a time, so that two changes of
+        one series arrive in their order. What a subscriber raises leaves `intern`.
+        """
+        ...
+
     def append(self, batch: Batch) -> Batch:
         """Store the batch; on return it is on disk. Raises StoreFull or StoreUnavailable.
 
@@ -144,8 +158,15 @@ class SampleStore(Protocol):
         """Give one registered series; KeyError if there is none."""
         ...
 
-    def scan(self, series_ids: Sequence[int], start_us: int, end_us: int) -> Batch:
-        """Give the stored samples of these series with start < event time ≤ end, oldest first."""
+    def all_series(self) -> Iterator[Series]:
+        """Give every registered series by ascending id, without holding all of them."""
+        ...
+
+    def scan(self, series_ids: Sequence[int] | None, start_us: int, end_us: int) -> Batch:
+        """Give the stored samples with start < event time ≤ end, oldest first.
+
+        Of these series; None: of all.
+        """
         ...
 
     def latest(self, since_us: int) -> Batch:

@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from thermostat.store.base import (
     StoreError,
     StoreFull,
     StoreUnavailable,
+    Subscriber,
     reason_of,
 )
 from thermostat.store.clock import wall_clock_us
@@ -148,6 +149,10 @@ class EmbeddedStore:
         self._check_process()
         return self._registry.intern(samples)
 
+    def subscribe(self, callback: Subscriber) -> None:
+        """Have `intern` call this with new and changed series, once they are on disk."""
+        self._registry.subscribe(callback)
+
     def append(self, batch: Batch) -> Batch:
         """Store the batch; it is on disk when this returns. Gives the rows that are new."""
         self._check_process()
@@ -163,8 +168,12 @@ class EmbeddedStore:
         """Give one series; KeyError if there is none."""
         return self._registry.get(series_id)
 
-    def scan(self, series_ids: Sequence[int], start_us: int, end_us: int) -> Batch:
-        """Give the samples of these series with start < event time ≤ end, oldest first."""
+    def all_series(self) -> Iterator[Series]:
+        """Give every series by ascending id."""
+        return self._registry.all()
+
+    def scan(self, series_ids: Sequence[int] | None, start_us: int, end_us: int) -> Batch:
+        """Give the samples with start < event time ≤ end, oldest first; None: of all series."""
         self._check_process()
         return self._queries.scan(series_ids, start_us, end_us)
 

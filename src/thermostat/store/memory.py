@@ -4,7 +4,7 @@
 import math
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from thermostat.samples.model import Sample, SeriesKey
 from thermostat.store import selecting
-from thermostat.store.base import Batch, PeriodStatistics, Selection, Series
+from thermostat.store.base import Batch, PeriodStatistics, Selection, Series, Subscriber
 
 US_PER_S = 1_000_000
 
@@ -32,11 +32,22 @@ class MemoryStore:
         self._lock = threading.RLock()
         self._series: dict[SeriesKey, Series] = {}
         self._volumes: dict[int, dict[int, float]] = defaultdict(dict)
+        self._subscribers: list[Subscriber] = []
 
     def intern(self, samples: Sequence[Sample]) -> NDArray[np.int64]:
         """Give each sample's series id."""
         with self._lock:
-            return np.array([self._intern(sample) for sample in samples], np.int64)
+            changed: dict[SeriesKey, Series] = {}
+            ids = [self._intern(sample, changed) for sample in samples]
+            if changed:
+                for tell in self._subscribers:
+                    tell(list(changed.values()))
+            return np.array(ids, np.int64)
+
+    def subscribe(self, callback: Subscriber) -> None:
+        """Tell new and changed series to this callback."""
+        with self._lock:
+            self._subscribers.append(callback)
 
     def append(self, batch: Batch) -> Batch:
         """Store the samples whose instant is not taken yet, and give those."""
@@ -63,9 +74,16 @@ class MemoryStore:
                     return one
         raise KeyError(series_id)
 
-    def scan(self, series_ids: Sequence[int], start_us: int, end_us: int) -> Batch:
+    def all_series(self) -> Iterator[Series]:
+        """Give every series by ascending id."""
+        with self._lock:
+            return iter(sorted(self._series.values(), key=lambda one: one.series_id))
+
+    def scan(self, series_ids: Sequence[int] | None, start_us: int, end_us: int) -> Batch:
         """Give the samples of these series with start < event time ≤ end, oldest first."""
-        return _batch(self._points(series_ids, start_us, end_us))
+        with self._lock:
+            chosen = tuple(self._volumes) if series_ids is None else series_ids
+            return _batch(self._points(chosen, start_us, end_us))
 
     def latest(self, since_us: int) -> Batch:
         """Give the newest sample of each series that has one after this event time."""
@@ -109,7 +127,7 @@ class MemoryStore:
     def close(self) -> None:
         """Do nothing: there are no files."""
 
-    def _intern(self, sample: Sample) -> int:
+    def _intern(self, sample: Sample, changed: dict[SeriesKey, Series]) -> int:
         known = self._series.get(sample.key)
         series_id = known.series_id if known else len(self._series) + 1
         seen = Series(
@@ -120,9 +138,10 @@ class MemoryStore:
             user_id=sample.user_id,
             source=sample.source,
             metadata=sample.metadata,
+            first_us=known.first_us if known else sample.timestamp_us,
         )
         if seen != known:
-            self._series[sample.key] = seen
+            self._series[sample.key] = changed[sample.key] = seen
         return series_id
 
     def _points(

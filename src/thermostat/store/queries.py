@@ -47,19 +47,19 @@ class Queries:
         self._database = database
         self._pieces = pieces
 
-    def scan(self, series_ids: Sequence[int], start_us: int, end_us: int) -> Batch:
-        """Give the samples of these series with start < event time ≤ end, oldest first."""
-        if not series_ids:
+    def scan(self, series_ids: Sequence[int] | None, start_us: int, end_us: int) -> Batch:
+        """Give the samples with start < event time ≤ end, oldest first; None: of all series."""
+        if series_ids is not None and not len(series_ids):
             return Batch.concatenate([])
-        chosen = {"series_id": np.asarray(series_ids, np.int64)}
+        chosen = {"series_id": np.asarray(() if series_ids is None else series_ids, np.int64)}
+        among = "" if series_ids is None else " and series_id in (select series_id from chosen)"
 
         def query(samples: str) -> Batch:
             with self._database.cursor() as cursor:
                 cursor.register("chosen", chosen)
                 sql = (
                     f"select {COLUMNS} from {samples}"
-                    f" where {_span(start_us, end_us)}"
-                    " and series_id in (select series_id from chosen)"
+                    f" where {_span(start_us, end_us)}{among}"
                     " order by timestamp_us, series_id"
                 )
                 return as_batch(cursor.execute(sql))

@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 
 from thermostat.samples.model import Sample, SampleType, SeriesKey
 from thermostat.store import selecting
-from thermostat.store.base import Selection, Series, StoreError, StoreFull, StoreUnavailable
+from thermostat.store.base import (
+    Selection,
+    Series,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    Subscriber,
+)
 
 _SCHEMA = """
 create table if not exists series (
@@ -30,11 +37,14 @@ create table if not exists series (
     unit text not null,
     user_id text,
     source text not null,
-    metadata text not null
+    metadata text not null,
+    first_us integer not null default 0
 ) strict
 """
-_UPSERT = "insert or replace into series values (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_COLUMNS = "series_id, meter, resource_id, project_id, type, unit, user_id, source, metadata"
+_UPSERT = "insert or replace into series values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_COLUMNS = (
+    "series_id, meter, resource_id, project_id, type, unit, user_id, source, metadata, first_us"
+)
 
 
 class Registry:
@@ -45,6 +55,7 @@ class Registry:
         self._by_key: dict[tuple[str, str, str | None], Series] = {}
         self._by_id: list[Series] = []
         self._by_meter: dict[str, dict[str | None, list[int]]] = {}
+        self._subscribers: list[Subscriber] = []
         with _translated():
             self._connection = sqlite3.connect(
                 path, isolation_level=None, check_same_thread=False, timeout=10
@@ -52,6 +63,7 @@ class Registry:
             self._connection.execute("pragma journal_mode=wal")
             self._connection.execute("pragma synchronous=full")
             self._connection.execute(_SCHEMA)
+            self._migrate()
             self._load()
 
     def __len__(self) -> int:
@@ -75,6 +87,15 @@ class Registry:
         if unknown:
             ids[unknown] = self._register([samples[row] for row in unknown])
         return ids
+
+    def subscribe(self, callback: Subscriber) -> None:
+        """Have `intern` call this with new and changed series, once they are on disk."""
+        with self._lock:
+            self._subscribers.append(callback)
+
+    def all(self) -> Iterator[Series]:
+        """Give every series by ascending id."""
+        return iter(self._by_id[:])
 
     def get(self, series_id: int) -> Series:
         """Give one series; KeyError if there is none. The same object until it changes."""
@@ -121,11 +142,15 @@ class Registry:
                 if known is None or not _describes(known, sample):
                     series_id = known.series_id if known else next_id
                     next_id += known is None
-                    changed[key] = known = _series(series_id, sample)
+                    first_us = known.first_us if known else sample.timestamp_us
+                    changed[key] = known = _series(series_id, sample, first_us)
                 ids.append(known.series_id)
             self._write(changed.values())
             for series in changed.values():
                 self._publish(series)
+            if changed:
+                for tell in self._subscribers:
+                    tell(list(changed.values()))
             return ids
 
     def _write(self, series: Iterable[Series]) -> None:
@@ -149,16 +174,35 @@ class Registry:
             self._by_id[series.series_id - 1] = series
         self._by_key[key.meter, key.resource_id, key.project_id] = series
 
+    def _migrate(self) -> None:
+        """Add what a file of an older release lacks."""
+        columns = self._connection.execute("select name from pragma_table_info('series')")
+        if ("first_us",) not in columns.fetchall():
+            self._connection.execute(
+                "alter table series add column first_us integer not null default 0"
+            )
+
     def _load(self) -> None:
         metadata_by_text: dict[str, dict[str, Any]] = {}  # one resource's series share one dict
         rows = self._connection.execute(f"select {_COLUMNS} from series order by series_id")
-        for series_id, meter, resource_id, project_id, type_, unit, user_id, source, text in rows:
+        for (
+            series_id,
+            meter,
+            resource_id,
+            project_id,
+            type_,
+            unit,
+            user_id,
+            source,
+            text,
+            at,
+        ) in rows:
             metadata = metadata_by_text.get(text)
             if metadata is None:
                 metadata = metadata_by_text[text] = msgspec.json.decode(text)
             key = SeriesKey(meter, resource_id, project_id)
             self._publish(
-                Series(series_id, key, SampleType(type_), unit, user_id, source, metadata)
+                Series(series_id, key, SampleType(type_), unit, user_id, source, metadata, at)
             )
 
 
@@ -173,7 +217,7 @@ def _describes(series: Series, sample: Sample) -> bool:
     )
 
 
-def _series(series_id: int, sample: Sample) -> Series:
+def _series(series_id: int, sample: Sample, first_us: int) -> Series:
     return Series(
         series_id=series_id,
         key=sample.key,
@@ -182,6 +226,7 @@ def _series(series_id: int, sample: Sample) -> Series:
         user_id=sample.user_id,
         source=sample.source,
         metadata=sample.metadata,
+        first_us=first_us,
     )
 
 
@@ -198,6 +243,7 @@ def _row(series: Series) -> tuple[Any, ...]:
         series.user_id,
         series.source,
         metadata,
+        series.first_us,
     )
 
 

@@ -136,6 +136,37 @@ class TestSeries:
         assert resources(group_is("web"), Condition("resource_id", Operator.NE, "a")) == ["b"]
         assert resources(project_id="nobody") == []
 
+    def test_a_series_keeps_the_time_of_its_first_sample(self, store):
+        [series_id] = store.intern([sample(at_s=7)]).tolist()
+        store.intern([sample(at_s=99, metadata=web())])
+        assert store.get_series(series_id).first_us == NOW_US + 7 * S
+
+    def test_all_series_come_by_id(self, store):
+        assert list(store.all_series()) == []
+        ids = store.intern([sample("b"), sample("a", project_id=None), sample("c")]).tolist()
+        store.intern([sample("a", project_id=None, metadata=web())])
+        found = list(store.all_series())
+        assert [one.series_id for one in found] == sorted(ids)
+        assert found == [store.get_series(series_id) for series_id in sorted(ids)]
+
+    def test_subscribers_learn_of_new_and_changed_series_and_of_nothing_else(self, store):
+        told: list[list[tuple[str, dict]]] = []
+        known_when_told = []
+
+        def tell(series):
+            told.append([(one.key.resource_id, one.metadata) for one in series])
+            known_when_told.extend(store.get_series(one.series_id) == one for one in series)
+
+        store.subscribe(tell)
+        store.intern([sample("a"), sample("b"), sample("a")])
+        store.intern([sample("a", at_s=10)])
+        store.intern([sample("a"), sample("b", metadata=web()), sample("c")])
+        assert [sorted(one) for one in told] == [
+            [("a", {}), ("b", {})],
+            [("b", web()), ("c", {})],
+        ]
+        assert all(known_when_told)
+
 
 def group_is(name: str) -> Condition:
     return Condition("metadata.user_metadata.server_group", Operator.EQ, name)
@@ -182,6 +213,11 @@ class TestScan:
         ids = store.intern([sample()]).tolist()
         found = store.scan(ids, NOW_US - 7200 * S, NOW_US + 3600 * S)
         assert found.volume.tolist() == [-3600, 0, 3600]
+
+    def test_of_all_series(self, store):
+        put(store, sample("a", 10, volume=1), sample("b", 5, volume=2), sample("a", 30, volume=3))
+        found = store.scan(None, NOW_US, NOW_US + 20 * S)
+        assert found.volume.tolist() == [2, 1]
 
     def test_of_nothing_is_empty(self, store):
         put(store, sample())

@@ -94,6 +94,27 @@ def test_a_change_survives_a_restart(registry, path, change):
     again.close()
 
 
+def test_a_file_of_the_first_release_is_taken_over(path):
+    connection = sqlite3.connect(path)
+    connection.execute(
+        "create table series (series_id integer primary key, meter text not null,"
+        " resource_id text not null, project_id text, type text not null, unit text not null,"
+        " user_id text, source text not null, metadata text not null) strict"
+    )
+    connection.execute(
+        "insert into series values (1, 'cpu_util', 'a', 'p', 'gauge', '%', null, 'openstack', '{}')"
+    )
+    connection.commit()
+    connection.close()
+    for _ in range(2):  # the second time it has been taken over already
+        registry = Registry(path)
+        assert registry.get(1).first_us == 0
+        assert registry.intern([sample("a", timestamp_us=5)]).tolist() == [1]
+        registry.intern([sample("b", timestamp_us=5)])
+        assert registry.get(2).first_us == 5
+        registry.close()
+
+
 def test_series_of_one_resource_share_their_metadata_after_a_restart(registry, path):
     for name in ("cpu", "cpu_util"):
         registry.intern([sample(name=name, metadata={"flavor": {"name": "m1"}})])
