@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The server: its parts, put together, started in order and stopped in reverse."""
 
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from oslo_config import cfg
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
@@ -21,12 +25,24 @@ from thermostat.notify.worker import Worker
 from thermostat.store.loading import load_store
 from thermostat.trusts import Trusts
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
 
 class Server:
     """One process: API, sample store, evaluator, notifier."""
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        *,
+        application: Callable[[Services, cfg.ConfigOpts], "WSGIApplication"] = create_app,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         """Open the databases and bind the socket.
+
+        Alarms are judged and notifications sent by `clock`, in seconds since the epoch; the sample
+        store, which keeps hours on a disk, goes by the wall clock.
 
         Raises SchemaError, SQLAlchemyError, StoreError, or OSError for the socket.
         """
@@ -38,15 +54,21 @@ class Server:
         alarms, outbox, trusts = AlarmRepository(database), Outbox(database), Trusts(conf)
         transports = load_transports(conf)
         self._store = load_store(conf)
-        self._notifier = Worker(outbox, transports, conf, registry=registry)
-        self._housekeeper = Housekeeper(alarms, outbox, trusts, conf)
+        self._notifier = Worker(outbox, transports, conf, clock=clock, registry=registry)
+        self._housekeeper = Housekeeper(alarms, outbox, trusts, conf, clock=clock)
         self._evaluator = Evaluator(
             Engine(self._store, conf.evaluator.allowed_lag),
             alarms,
             notify=self._notifier.wake,
+            clock=clock,
             registry=registry,
         )
-        ingest = Ingest(self._store, self._evaluator.stored, max_body_mb=conf.ingest.max_body_mb)
+        ingest = Ingest(
+            self._store,
+            self._evaluator.stored,
+            max_body_mb=conf.ingest.max_body_mb,
+            clock=lambda: int(clock() * 1_000_000),
+        )
         services = Services(
             store=self._store,
             ingest=ingest,
@@ -62,8 +84,9 @@ class Server:
                 "notifier": self._notifier.check,
             },
             registry=registry,
+            clock=clock,
         )
-        self._http = HttpServer(create_app(services, conf), conf, ingest.max_body_bytes)
+        self._http = HttpServer(application(services, conf), conf, ingest.max_body_bytes)
 
     @property
     def address(self) -> str:
