@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from thermostat.alarms.model import Alarm, Severity, ThresholdRule
+from thermostat.alarms.model import Alarm, Severity
 from thermostat.alarms.query import Condition, Operator
+from thermostat.alarms.rules import ThresholdRule
 from thermostat.evaluate.engine import Engine
 from thermostat.samples.model import Sample, SampleType
 from thermostat.store.base import Batch

@@ -19,7 +19,8 @@ import urllib3
 import waitress
 from oslo_config import cfg
 
-from thermostat.alarms.model import Alarm, Severity, State, ThresholdRule, Transition
+from thermostat.alarms.model import Alarm, Severity, State, Transition
+from thermostat.alarms.rules import ThresholdRule
 from thermostat.api.app import Services, create_api
 from thermostat.api.policies import load_enforcer
 from thermostat.db.alarms import AlarmRepository

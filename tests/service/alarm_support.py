@@ -3,8 +3,9 @@
 
 import msgspec
 
-from thermostat.alarms.model import Alarm, Severity, State, ThresholdRule, Transition
+from thermostat.alarms.model import Alarm, Severity, State, Transition
 from thermostat.alarms.query import Operator
+from thermostat.alarms.rules import ThresholdRule
 from thermostat.db.engine import open_engine
 from thermostat.db.schema import upgrade
 

@@ -8,9 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from thermostat.alarms.model import ThresholdRule
 from thermostat.alarms.query import Condition, Operator, QueryError
-from thermostat.alarms.rules import rule_type
+from thermostat.alarms.rules import ThresholdRule, rule_type
 from thermostat.api.errors import bad_field
 
 Value = TypeVar("Value")

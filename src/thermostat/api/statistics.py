@@ -8,8 +8,8 @@ from typing import Any
 import falcon
 import msgspec
 
-from thermostat.alarms.model import MAX_PERIOD_S
 from thermostat.alarms.query import Condition, Operator, QueryError
+from thermostat.alarms.rules import MAX_PERIOD_S
 from thermostat.api import policies
 from thermostat.api.context import authorize, caller
 from thermostat.api.errors import bad_field

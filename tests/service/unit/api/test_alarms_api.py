@@ -48,6 +48,9 @@ class TestCreate:
                 "datapoints_to_alarm": None,
                 "treat_missing_data": "missing",
                 "exclude_outliers": False,
+                "clear_threshold": None,
+                "min_reporting_ratio": 0.0,
+                "warm_up": 0,
             },
         }
 

@@ -8,15 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.service.alarm_support import NOW_US, make_alarm, make_transition
-from thermostat.alarms.model import (
-    MissingData,
-    Severity,
-    State,
-    Statistic,
-    ThresholdRule,
-    TimeConstraint,
-)
+from thermostat.alarms.model import Severity, State, TimeConstraint
 from thermostat.alarms.query import Condition, Operator
+from thermostat.alarms.rules import MissingData, Statistic, ThresholdRule
 from thermostat.db.alarms import AlarmNotFound, AlarmRepository
 from thermostat.db.history import Author
 from thermostat.db.outbox import Outbox, Outcome, Status

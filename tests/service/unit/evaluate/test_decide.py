@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thermostat.alarms.model import MissingData, State, Statistic, ThresholdRule
+from thermostat.alarms.model import State
 from thermostat.alarms.query import Operator
+from thermostat.alarms.rules import MissingData, Statistic, ThresholdRule
 from thermostat.evaluate.decide import Datapoint, datapoint, judge, window_length
 
 OK, ALARM, UNKNOWN = State.OK, State.ALARM, State.INSUFFICIENT_DATA

@@ -5,8 +5,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from thermostat.alarms.model import Alarm, Severity, State, ThresholdRule, TimeConstraint
+from thermostat.alarms.model import Alarm, Severity, State, TimeConstraint
 from thermostat.alarms.query import Condition, Operator
+from thermostat.alarms.rules import ThresholdRule
 from thermostat.evaluate.engine import Engine
 from thermostat.samples.model import Sample, SampleType
 from thermostat.store.base import Batch

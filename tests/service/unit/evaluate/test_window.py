@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thermostat.alarms.model import ThresholdRule
+from thermostat.alarms.rules import ThresholdRule
 from thermostat.evaluate.window import Window, tick_s
 
 S = 1_000_000
