@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests of alarms share: a database, an alarm, a transition."""
 
+import json
+
 import msgspec
 
 from thermostat.alarms.model import Alarm, Severity, State, Transition
 from thermostat.alarms.query import Operator
 from thermostat.alarms.rules import ThresholdRule
 from thermostat.db.engine import open_engine
+from thermostat.db.history import Author
+from thermostat.db.paging import Page, SortKey
 from thermostat.db.schema import upgrade
 
+ALICE = Author(user_id="alice", project_id="p1")
 NOW_US = 1_700_000_000_123_456
 
 
@@ -53,3 +58,11 @@ def make_transition(alarm, state=State.ALARM, **changes):
         ),
         **changes,
     )
+
+
+def told(alarms, alarm_id="a1"):
+    """The type and detail of each event in an alarm's history, the newest first."""
+    newest = Page(sort=[SortKey("position", descending=True)])
+    return [
+        (event.type, json.loads(event.detail)) for event in alarms.history(alarm_id, {}, newest)
+    ]

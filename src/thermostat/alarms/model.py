@@ -79,8 +79,12 @@ class TimeConstraint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """An IANA time zone name; empty means UTC."""
 
 
-class Alarm(msgspec.Struct, frozen=True, kw_only=True):
-    """One alarm as it is stored. Timestamps are microseconds since the epoch, UTC."""
+class Alarm(msgspec.Struct, frozen=True):
+    """One alarm as it is stored. Timestamps are microseconds since the epoch, UTC.
+
+    Give its fields by name; by position is for those who make a million of them, since it takes a
+    sixth of the time.
+    """
 
     alarm_id: str
     name: str
@@ -88,20 +92,20 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool
     severity: Severity
     rule: Rule
+    user_id: str
+    project_id: str
+    state_timestamp_us: int
+    timestamp_us: int
+    """When the definition last changed."""
     ok_actions: tuple[str, ...] = ()
     alarm_actions: tuple[str, ...] = ()
     insufficient_data_actions: tuple[str, ...] = ()
     repeat_actions: bool = False
     time_constraints: tuple[TimeConstraint, ...] = ()
-    user_id: str
-    project_id: str
     trust_id: str | None = None
     """The trust that `trust+` actions are delivered with; never shown to anyone."""
     state: State = State.INSUFFICIENT_DATA
     state_reason: str = NOT_EVALUATED
-    state_timestamp_us: int
-    timestamp_us: int
-    """When the definition last changed."""
     evaluate_timestamp_us: int | None = None
     revision: int = 1
     """Grows with each change of definition or state: a transition is written only onto its own."""

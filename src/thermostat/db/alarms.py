@@ -2,7 +2,7 @@
 """The alarms: definitions, states and history. Each method is one transaction."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,15 +10,17 @@ from sqlalchemy import Connection, Engine, Select, bindparam, delete, func, inse
 from sqlalchemy.exc import SQLAlchemyError
 
 from thermostat.alarms.model import Alarm, State, Transition
-from thermostat.db import outbox
+from thermostat.db import recording
 from thermostat.db.engine import writer
-from thermostat.db.history import EVALUATOR, Author, Change, Event, note
-from thermostat.db.mapping import describe, from_row, to_row
+from thermostat.db.history import Author, Change, Event, note
+from thermostat.db.mapping import Reader, describe, from_row, to_row
 from thermostat.db.paging import Page, UnknownMarker, after, order
-from thermostat.db.tables import ALARM, HISTORY, RETIRED_TRUST
+from thermostat.db.tables import ALARM, EVALUATOR, HISTORY, RETIRED_TRUST
 
 LOG = logging.getLogger(__name__)
 MANUALLY_SET = "Manually set via API"
+ROWS_AT_ONCE = 1_000
+"""How many rows a read of all alarms holds at a time."""
 _EVENT_FIELDS = [HISTORY.c[field] for field in Event.__struct_fields__]
 _UNTOLD_CHANGES = frozenset({"timestamp", "state_timestamp", "evaluate_timestamp"})
 
@@ -51,17 +53,25 @@ class AlarmRepository:
         with self._reads.begin() as connection:
             return _find(connection, select(ALARM).where(ALARM.c.alarm_id == alarm_id))
 
-    def enabled(self) -> Sequence[Alarm]:
-        """Give every enabled alarm."""
+    def enabled(self) -> Iterator[Alarm]:
+        """Give every enabled alarm, one by one, all as they are when the first is asked for.
+
+        Equal parts of them are the same objects.
+        """
+        read = Reader().alarm
         with self._reads.begin() as connection:
-            return [from_row(row) for row in connection.execute(select(ALARM).where(_ENABLED))]
+            rows = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(
+                select(ALARM).where(ALARM.c.enabled.is_(True))
+            )
+            for row in rows:
+                yield read(row)
 
     def list(self, where: Mapping[str, Any], page: Page) -> Sequence[Alarm]:
         """Give the alarms whose columns have these values, in order. Raises UnknownMarker."""
         query = select(ALARM).where(*(ALARM.c[name] == value for name, value in where.items()))
         with self._reads.begin() as connection:
             rows = connection.execute(_paged(connection, query, "alarm_id", page))
-            return [from_row(row) for row in rows]
+            return list(map(Reader().alarm, rows))
 
     def history(self, alarm_id: str, where: Mapping[str, Any], page: Page) -> Sequence[Event]:
         """Give what happened to an alarm, in order. Raises UnknownMarker."""
@@ -94,12 +104,12 @@ class AlarmRepository:
     ) -> Alarm:
         """Put `change(current)` in an alarm's place and give it. Raises AlarmNotFound.
 
-        Its revision grows, and a trust that it no longer has is retired. A change that changes
-        nothing writes nothing.
+        Its revision grows, and a trust that it no longer has is retired. What was judged is kept
+        where it was judged by the same rule. A change that changes nothing writes nothing.
         """
         with self._writes.begin() as connection:
             current = _locked(connection, alarm_id)
-            wanted = change(current)
+            wanted = _judged_as(current, change(current))
             if wanted == current:
                 return current
             alarm = msgspec.structs.replace(
@@ -128,7 +138,15 @@ class AlarmRepository:
     def set_state(self, alarm_id: str, state: State, author: Author, now_us: int) -> Alarm:
         """Put an alarm into a state by hand, which fires no action. Raises AlarmNotFound."""
         with self._writes.begin() as connection:
-            alarm = _after(_locked(connection, alarm_id), state, MANUALLY_SET, now_us)
+            current = _locked(connection, alarm_id)
+            alarm = msgspec.structs.replace(
+                current,
+                state=state,
+                state_reason=MANUALLY_SET,
+                state_timestamp_us=now_us,
+                revision=current.revision + 1,
+                suppressed=False,
+            )
             _write(connection, alarm)
             detail = {"state": state, "transition_reason": MANUALLY_SET}
             note(
@@ -157,35 +175,30 @@ class AlarmRepository:
     # -- the evaluator's ------------------------------------------------------------------------
 
     def record(self, transition: Transition) -> bool:
-        """Write a transition with its history and its notifications.
+        """Write one transition, as `record_all` does."""
+        return self.record_all([transition])[0]
 
-        Gives False and writes nothing if the alarm was edited, disabled or deleted since the
-        revision that was judged. A change of state makes the revision grow by one; a repetition
-        writes notifications only.
+    def record_all(self, transitions: Sequence[Transition]) -> Sequence[bool]:
+        """Write transitions with their history and notifications: all in one transaction.
+
+        Gives False for those of which nothing is written because the alarm was edited, disabled
+        or deleted since the revision that was judged. Only a change of state makes the revision
+        grow, by one, and is in the history. A quiet transition queues no notification, and nor
+        does one whose alarm is suppressed.
         """
         with self._writes.begin() as connection:
-            alarm = _find(connection, _locking(transition.alarm_id))
-            if alarm is None or not alarm.enabled or alarm.revision != transition.revision:
-                return False
-            if transition.is_change:
-                now_us = transition.timestamp_us
-                changed = _after(alarm, transition.state, transition.reason, now_us)
-                _write(connection, msgspec.structs.replace(changed, evaluate_timestamp_us=now_us))
-                detail = {
-                    "state": transition.state,
-                    "transition_reason": transition.reason,
-                    "reason_data": transition.reason_data,
-                }
-                note(
-                    connection,
-                    alarm,
-                    Change.STATE_TRANSITION,
-                    detail,
-                    author=EVALUATOR,
-                    timestamp_us=now_us,
-                )
-            outbox.queue(connection, alarm, transition)
-            return True
+            return recording.record_all(connection, transitions)
+
+    def judged_us(self) -> int | None:
+        """Give the step up to which all alarms were judged and written; None before the first."""
+        with self._reads.begin() as connection:
+            judged_us: int | None = connection.scalar(select(EVALUATOR.c.judged_us))
+            return judged_us
+
+    def note_judged(self, judged_us: int) -> None:
+        """Note the step up to which all alarms were judged and written."""
+        with self._writes.begin() as connection:
+            connection.execute(update(EVALUATOR).values(judged_us=judged_us))
 
     def purge_history(self, before_us: int) -> int:
         """Delete history older than this; give how many rows that were."""
@@ -194,7 +207,6 @@ class AlarmRepository:
             return connection.execute(old).rowcount
 
 
-_ENABLED = ALARM.c.enabled.is_(True)
 _UPDATE = update(ALARM).where(ALARM.c.alarm_id == bindparam("of"))
 
 
@@ -218,13 +230,15 @@ def _locked(connection: Connection, alarm_id: str) -> Alarm:
     return alarm
 
 
-def _after(alarm: Alarm, state: State, reason: str, now_us: int) -> Alarm:
+def _judged_as(current: Alarm, wanted: Alarm) -> Alarm:
+    """Give the wanted alarm with what is known from judging it by the same rule, if it was."""
+    if (wanted.rule, wanted.project_id) != (current.rule, current.project_id):
+        return msgspec.structs.replace(wanted, judged_us=None, rule_states=(), suppressed=False)
     return msgspec.structs.replace(
-        alarm,
-        state=state,
-        state_reason=reason,
-        state_timestamp_us=now_us,
-        revision=alarm.revision + 1,
+        wanted,
+        judged_us=current.judged_us,
+        rule_states=current.rule_states,
+        suppressed=current.suppressed and wanted.state is current.state,
     )
 
 

@@ -51,6 +51,28 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     timestamp_us: int
 
 
+def event_row(
+    alarm: Alarm,
+    change: Change,
+    detail: Mapping[str, Any],
+    *,
+    author: Author,
+    timestamp_us: int,
+) -> Mapping[str, Any]:
+    """Give one history row."""
+    return {
+        "event_id": str(uuid.uuid4()),
+        "alarm_id": alarm.alarm_id,
+        "type": change.value,
+        "detail": to_json(detail),
+        "user_id": author.user_id,
+        "project_id": author.project_id,
+        "on_behalf_of": alarm.project_id,
+        "severity": alarm.severity.value,
+        "timestamp_us": timestamp_us,
+    }
+
+
 def note(
     connection: Connection,
     alarm: Alarm,
@@ -61,17 +83,5 @@ def note(
     timestamp_us: int,
 ) -> None:
     """Write one history row."""
-    connection.execute(
-        insert(HISTORY),
-        {
-            "event_id": str(uuid.uuid4()),
-            "alarm_id": alarm.alarm_id,
-            "type": change.value,
-            "detail": to_json(detail),
-            "user_id": author.user_id,
-            "project_id": author.project_id,
-            "on_behalf_of": alarm.project_id,
-            "severity": alarm.severity.value,
-            "timestamp_us": timestamp_us,
-        },
-    )
+    row = event_row(alarm, change, detail, author=author, timestamp_us=timestamp_us)
+    connection.execute(insert(HISTORY), row)

@@ -1,20 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
 """Between rows and alarms."""
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row
 
 from thermostat.alarms.model import Alarm, Severity, State, TimeConstraint
-from thermostat.alarms.rules import RULE_TYPES, rule_type
+from thermostat.alarms.rules import RULE_TYPES, Rule, rule_type
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _JSON_COLUMNS = frozenset(
-    {"rule", "ok_actions", "alarm_actions", "insufficient_data_actions", "time_constraints"}
+    {
+        "rule",
+        "ok_actions",
+        "alarm_actions",
+        "insufficient_data_actions",
+        "time_constraints",
+        "rule_states",
+    }
 )
-_PRIVATE = frozenset({"trust_id", "revision"})
+_PRIVATE = frozenset({"trust_id", "revision", "judged_us", "rule_states", "suppressed"})
+_STATES = {state.value: state for state in State}
+_SEVERITIES = {severity.value: severity for severity in Severity}
+_RULES: dict[str, Callable[[str], Rule]] = {
+    name: msgspec.json.Decoder(kind).decode for name, kind in RULE_TYPES.items()
+}
+_strings = msgspec.json.Decoder(tuple[str, ...]).decode
+_constraints = msgspec.json.Decoder(tuple[TimeConstraint, ...]).decode
+_rule_states = msgspec.json.Decoder(tuple[State, ...]).decode
+MOST_SHARED = 10_000
+"""How many different values of one kind are remembered, to be shared."""
 
 
 def to_row(alarm: Alarm) -> dict[str, Any]:
@@ -30,24 +47,92 @@ def to_row(alarm: Alarm) -> dict[str, Any]:
     }
 
 
-def from_row(row: Row[Any]) -> Alarm:
-    """Give the alarm of a row."""
-    values = dict(row._mapping)
-    kind = RULE_TYPES[values.pop("type")]
-    return Alarm(
-        **values
-        | {
-            "rule": msgspec.json.decode(values["rule"], type=kind),
-            "ok_actions": _strings(values["ok_actions"]),
-            "alarm_actions": _strings(values["alarm_actions"]),
-            "insufficient_data_actions": _strings(values["insufficient_data_actions"]),
-            "time_constraints": msgspec.json.decode(
-                values["time_constraints"], type=tuple[TimeConstraint, ...]
-            ),
-            "severity": Severity(values["severity"]),
-            "state": State(values["state"]),
-        }
-    )
+class Reader:
+    """Makes alarms of rows of the table, in its own order of columns.
+
+    Equal actions, constraints, owners and descriptions in them are the same objects: a million
+    alarms repeat few of them.
+    """
+
+    def __init__(self) -> None:
+        self._texts = _Shared(str)
+        self._actions = _Shared(_strings)
+        self._constraints = _Shared(_constraints)
+        self._rule_states = _Shared(_rule_states)
+
+    def alarm(self, row: Sequence[Any]) -> Alarm:
+        """Give the alarm of a row."""
+        (
+            alarm_id,
+            name,
+            description,
+            enabled,
+            severity,
+            kind,
+            rule,
+            ok_actions,
+            alarm_actions,
+            insufficient_data_actions,
+            repeat_actions,
+            time_constraints,
+            user_id,
+            project_id,
+            trust_id,
+            state,
+            state_reason,
+            state_timestamp_us,
+            timestamp_us,
+            evaluate_timestamp_us,
+            revision,
+            judged_us,
+            rule_states,
+            suppressed,
+        ) = row
+        texts, actions = self._texts, self._actions
+        return Alarm(
+            alarm_id,
+            name,
+            texts[description],
+            enabled,
+            _SEVERITIES[severity],
+            _RULES[kind](rule),
+            texts[user_id],
+            texts[project_id],
+            state_timestamp_us,
+            timestamp_us,
+            actions[ok_actions],
+            actions[alarm_actions],
+            actions[insufficient_data_actions],
+            repeat_actions,
+            self._constraints[time_constraints],
+            trust_id,
+            _STATES[state],
+            state_reason,
+            evaluate_timestamp_us,
+            revision,
+            judged_us,
+            self._rule_states[rule_states],
+            suppressed,
+        )
+
+
+class _Shared(dict[str, Any]):
+    """What texts mean, each decoded once; forgotten when there are too many."""
+
+    def __init__(self, decode: Callable[[str], Any]) -> None:
+        super().__init__()
+        self._decode = decode
+
+    def __missing__(self, text: str) -> Any:
+        if len(self) >= MOST_SHARED:
+            self.clear()
+        value = self[text] = self._decode(text)
+        return value
+
+
+def from_row(row: Sequence[Any]) -> Alarm:
+    """Give the alarm of a row of the table, in its own order of columns."""
+    return Reader().alarm(row)
 
 
 def describe(alarm: Alarm) -> dict[str, Any]:
@@ -69,7 +154,3 @@ def iso(instant_us: int) -> str:
 def to_json(value: Any) -> str:
     """Give the JSON text of a value."""
     return msgspec.json.encode(value).decode()
-
-
-def _strings(text: str) -> tuple[str, ...]:
-    return msgspec.json.decode(text, type=tuple[str, ...])

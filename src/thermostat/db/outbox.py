@@ -5,19 +5,18 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 from oslo_context.context import generate_request_id
 from sqlalchemy import (
-    Connection,
     Engine,
     and_,
     bindparam,
     delete,
     exists,
     func,
-    insert,
     select,
     update,
 )
@@ -81,11 +80,11 @@ class Outcome:
     next_attempt_us: int = 0
 
 
-def queue(connection: Connection, alarm: Alarm, transition: Transition) -> None:
-    """Write one pending notification per action of the transition's state."""
+def notification_rows(alarm: Alarm, transition: Transition) -> Sequence[Mapping[str, Any]]:
+    """Give one pending notification per action of the transition's state."""
     actions = alarm.actions(transition.state)
     if not actions:
-        return
+        return ()
     body = to_json(
         {
             "alarm_name": alarm.name,
@@ -97,7 +96,7 @@ def queue(connection: Connection, alarm: Alarm, transition: Transition) -> None:
             "reason_data": transition.reason_data,
         }
     )
-    rows = [
+    return [
         {
             "notification_id": str(uuid.uuid4()),
             "alarm_id": alarm.alarm_id,
@@ -114,7 +113,6 @@ def queue(connection: Connection, alarm: Alarm, transition: Transition) -> None:
         }
         for action in actions
     ]
-    connection.execute(insert(NOTIFICATION), rows)
 
 
 def target_of(action: str) -> str:

@@ -49,10 +49,13 @@ def check_schema(engine: Engine) -> None:
     )
 
 
-def upgrade(engine: Engine) -> None:
-    """Bring the database to the expected version; an empty one gets all tables."""
+def upgrade(engine: Engine, version: str = "head") -> None:
+    """Bring the database up to a version, by default the expected one.
+
+    An empty one gets all tables.
+    """
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     with writer(engine).begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, version)

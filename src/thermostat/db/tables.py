@@ -11,6 +11,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 # SQLite numbers rows by itself only in a column of type INTEGER.
@@ -48,6 +49,9 @@ ALARM = Table(
     Column("timestamp_us", BigInteger, nullable=False),
     Column("evaluate_timestamp_us", BigInteger),
     Column("revision", Integer, nullable=False),
+    Column("judged_us", BigInteger),
+    Column("rule_states", Text, nullable=False, server_default="[]"),
+    Column("suppressed", Boolean, nullable=False, server_default=false()),
     Index(None, "project_id", "timestamp_us"),
     Index(None, "enabled"),
 )
@@ -98,4 +102,12 @@ RETIRED_TRUST = Table(
     METADATA,
     Column("trust_id", String(64), primary_key=True),
     Column("retired_us", BigInteger, nullable=False),
+)
+
+# How far the evaluator has come: one row.
+EVALUATOR = Table(
+    "evaluator",
+    METADATA,
+    Column("evaluator_id", Integer, primary_key=True, autoincrement=False),
+    Column("judged_us", BigInteger),
 )

@@ -4,7 +4,10 @@
 import pytest
 
 from tests.service import postgresql
+from tests.service.alarm_support import ALICE, make_alarm
+from thermostat.db.alarms import AlarmRepository
 from thermostat.db.engine import open_engine
+from thermostat.db.outbox import Outbox
 from thermostat.db.schema import upgrade
 
 
@@ -28,3 +31,20 @@ def engine(database_url):
     upgrade(engine)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def alarms(engine):
+    return AlarmRepository(engine)
+
+
+@pytest.fixture
+def outbox(engine):
+    return Outbox(engine)
+
+
+@pytest.fixture
+def alarm(alarms):
+    alarm = make_alarm()
+    alarms.create(alarm, ALICE)
+    return alarm

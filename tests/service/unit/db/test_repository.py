@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import json
 import threading
 
 import msgspec
@@ -7,50 +6,40 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.service.alarm_support import NOW_US, make_alarm, make_transition
+from tests.service.alarm_support import ALICE, NOW_US, make_alarm, make_transition, told
 from thermostat.alarms.model import Severity, State, TimeConstraint
 from thermostat.alarms.query import Condition, Operator
-from thermostat.alarms.rules import MissingData, Statistic, ThresholdRule
-from thermostat.db.alarms import AlarmNotFound, AlarmRepository
-from thermostat.db.history import Author
-from thermostat.db.outbox import Outbox, Outcome, Status
+from thermostat.alarms.rules import (
+    AlarmRef,
+    AllOf,
+    AnyOf,
+    CombinationRule,
+    Combine,
+    CompositeRule,
+    Leaf,
+    MissingData,
+    Not,
+    Statistic,
+    ThresholdRule,
+)
+from thermostat.db.alarms import AlarmNotFound
+from thermostat.db.engine import writer
+from thermostat.db.mapping import _Shared
+from thermostat.db.outbox import Outcome, Status
 from thermostat.db.paging import Page, SortKey, UnknownMarker
+from thermostat.db.tables import ALARM
 
-ALICE = Author(user_id="alice", project_id="p1")
-NEWEST = Page(sort=[SortKey("position", descending=True)])
 BY_NAME = [SortKey("name"), SortKey("alarm_id")]
-
-
-@pytest.fixture
-def alarms(engine):
-    return AlarmRepository(engine)
-
-
-@pytest.fixture
-def outbox(engine):
-    return Outbox(engine)
-
-
-@pytest.fixture
-def alarm(alarms):
-    alarm = make_alarm()
-    alarms.create(alarm, ALICE)
-    return alarm
 
 
 def rename(name):
     return lambda alarm: msgspec.structs.replace(alarm, name=name)
 
 
-def history(alarms, alarm_id="a1"):
-    return [
-        (event.type, json.loads(event.detail)) for event in alarms.history(alarm_id, {}, NEWEST)
-    ]
-
-
 texts = st.text(max_size=20)
 words = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=20)
-rules = st.builds(
+instants = st.integers(0, 4 * 10**15)  # until 2096
+thresholds = st.builds(
     ThresholdRule,
     meter_name=st.text(min_size=1, max_size=20),
     threshold=st.floats(allow_nan=False, allow_infinity=False),
@@ -62,6 +51,22 @@ rules = st.builds(
         st.builds(Condition, texts.map("metadata.{}".format), st.sampled_from(Operator), texts)
     ).map(tuple),
 )
+expressions = st.recursive(
+    st.builds(Leaf, thresholds) | st.builds(AlarmRef, words),
+    lambda inner: (
+        st.builds(Not, inner)
+        | st.builds(AllOf, st.lists(inner).map(tuple))
+        | st.builds(AnyOf, st.lists(inner).map(tuple))
+    ),
+    max_leaves=5,
+)
+rules = (
+    thresholds
+    | st.builds(CompositeRule, expression=expressions, suppressor=st.none() | words)
+    | st.builds(
+        CombinationRule, alarm_ids=st.lists(words).map(tuple), operator=st.sampled_from(Combine)
+    )
+)
 
 
 class TestStoring:
@@ -69,27 +74,64 @@ class TestStoring:
         suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50
     )
     @given(
-        rule=rules,
-        name=words,
-        severity=st.sampled_from(Severity),
-        constraints=st.lists(
-            st.builds(TimeConstraint, name=words, start=texts, duration=st.integers(0, 10**6))
-        ).map(tuple),
-    )
-    def test_what_goes_in_comes_out(self, alarms, rule, name, severity, constraints):
-        alarm = make_alarm(
-            name=name, rule=rule, severity=severity, time_constraints=constraints, trust_id="t1"
+        alarm=st.builds(
+            make_alarm,
+            name=words,
+            description=words,
+            enabled=st.booleans(),
+            rule=rules,
+            severity=st.sampled_from(Severity),
+            insufficient_data_actions=st.lists(words).map(tuple),
+            repeat_actions=st.booleans(),
+            time_constraints=st.lists(
+                st.builds(TimeConstraint, name=words, start=texts, duration=st.integers(0, 10**6))
+            ).map(tuple),
+            trust_id=st.none() | words,
+            state=st.sampled_from(State),
+            state_reason=words,
+            state_timestamp_us=instants,
+            timestamp_us=instants,
+            evaluate_timestamp_us=st.none() | instants,
+            revision=st.integers(1, 10**6),
+            judged_us=st.none() | instants,
+            rule_states=st.lists(st.sampled_from(State)).map(tuple),
+            suppressed=st.booleans(),
         )
-        if alarms.find("a1"):
-            alarms.replace("a1", lambda _: alarm, ALICE, NOW_US)
-        else:
-            alarms.create(alarm, ALICE)
-        stored = alarms.find("a1")
-        assert msgspec.structs.replace(stored, revision=1) == alarm
+    )
+    def test_what_goes_in_comes_out(self, engine, alarms, alarm):
+        with writer(engine).begin() as connection:
+            connection.execute(ALARM.delete())
+        alarms.create(alarm, ALICE)
+        assert alarms.find("a1") == alarm
 
     def test_enabled_ones(self, alarms, alarm):
         alarms.create(make_alarm(alarm_id="a2", enabled=False), ALICE)
-        assert alarms.enabled() == [alarm]
+        assert list(alarms.enabled()) == [alarm]
+
+    def test_enabled_ones_share_what_is_equal(self, alarms):
+        for number in range(3):
+            alarms.create(make_alarm(alarm_id=f"a{number}", name=f"n{number}"), ALICE)
+        one, *others = alarms.enabled()
+        for other in others:
+            assert other.alarm_actions is one.alarm_actions
+            assert other.project_id is one.project_id
+            assert other.description is one.description
+
+    def test_enabled_ones_are_read_piece_by_piece(self, alarms, monkeypatch):
+        monkeypatch.setattr("thermostat.db.alarms.ROWS_AT_ONCE", 2)
+        created = {f"a{number}" for number in range(7)}
+        for alarm_id in created:
+            alarms.create(make_alarm(alarm_id=alarm_id), ALICE)
+        reading = alarms.enabled()
+        seen = {next(reading).alarm_id}
+        alarms.create(make_alarm(alarm_id="later"), ALICE)
+        assert seen | {alarm.alarm_id for alarm in reading} == created
+
+    def test_a_million_different_values_are_not_all_remembered(self, monkeypatch):
+        monkeypatch.setattr("thermostat.db.mapping.MOST_SHARED", 3)
+        shared = _Shared(str.upper)
+        assert [shared[text] for text in "abcabcddd"] == list("ABCABCDDD")
+        assert len(shared) <= 3
 
     def test_unknown(self, alarms):
         assert alarms.find("nothing") is None
@@ -132,11 +174,11 @@ class TestReplace:
         assert changed == alarms.find("a1")
         assert (changed.name, changed.state, changed.revision) == ("calm", State.ALARM, 3)
         assert changed.timestamp_us == NOW_US + 5
-        assert history(alarms)[0] == ("rule change", {"name": "calm"})
+        assert told(alarms)[0] == ("rule change", {"name": "calm"})
 
     def test_nothing_changed_writes_nothing(self, alarms, alarm):
         assert alarms.replace("a1", rename("busy"), ALICE, NOW_US + 5) == alarm
-        assert [kind for kind, _ in history(alarms)] == ["creation"]
+        assert [kind for kind, _ in told(alarms)] == ["creation"]
 
     def test_a_dropped_trust_is_retired(self, alarms, outbox):
         alarms.create(make_alarm(trust_id="t1"), ALICE)
@@ -147,6 +189,38 @@ class TestReplace:
         assert outbox.unused_trusts() == ["t1"]
         outbox.forget_trust("t1")
         assert outbox.unused_trusts() == []
+
+    def test_keeps_what_was_judged_by_the_same_rule(self, alarms, alarm):
+        judged = make_transition(
+            alarm, step_us=NOW_US, suppressed=True, rule_states=(State.ALARM, State.OK)
+        )
+        alarms.record(judged)
+        renamed = alarms.replace(
+            "a1", lambda _: make_alarm(name="calm", state=State.ALARM), ALICE, 1
+        )
+        assert renamed == alarms.find("a1")
+        assert (renamed.judged_us, renamed.suppressed) == (NOW_US, True)
+        assert renamed.rule_states == (State.ALARM, State.OK)
+        by_hand = alarms.replace("a1", lambda _: make_alarm(state=State.OK), ALICE, 2)
+        assert (by_hand.judged_us, by_hand.suppressed) == (NOW_US, False)
+        assert by_hand.rule_states == (State.ALARM, State.OK)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda alarm: msgspec.structs.replace(
+                alarm, rule=msgspec.structs.replace(alarm.rule, threshold=71.0)
+            ),
+            lambda alarm: msgspec.structs.replace(alarm, project_id="p2"),
+        ],
+        ids=["rule", "project"],
+    )
+    def test_forgets_what_was_judged_by_another_rule(self, alarms, alarm, change):
+        alarms.record(
+            make_transition(alarm, step_us=NOW_US, suppressed=True, rule_states=(State.ALARM,))
+        )
+        changed = alarms.replace("a1", change, ALICE, NOW_US)
+        assert (changed.judged_us, changed.suppressed, changed.rule_states) == (None, False, ())
 
     @pytest.mark.usefixtures("alarm")
     def test_many_at_once_lose_nothing(self, alarms):
@@ -165,89 +239,26 @@ class TestReplace:
         assert alarms.find("a1").revision == 21
 
 
-class TestRecord:
-    def test_writes_state_history_and_notifications(self, alarms, outbox, alarm):
-        assert alarms.record(make_transition(alarm))
-        stored = alarms.find("a1")
-        assert (stored.state, stored.state_reason, stored.revision) == (State.ALARM, "because", 2)
-        assert stored.state_timestamp_us == stored.evaluate_timestamp_us == NOW_US + 1
-        assert stored.timestamp_us == NOW_US
-        kind, detail = history(alarms)[0]
-        assert kind == "state transition"
-        assert detail == {
-            "state": "alarm",
-            "transition_reason": "because",
-            "reason_data": {"type": "threshold", "most_recent": 90.0},
-        }
-        due = outbox.due(NOW_US + 1, 10)
-        assert sorted(one.action for one in due) == sorted(alarm.alarm_actions)
-        assert {one.target for one in due} == {"one.example", "two.example"}
-        assert len({one.notification_id for one in due}) == 2
-        assert all(one.request_id.startswith("req-") for one in due)
-        assert json.loads(due[0].body) == {
-            "alarm_name": "busy",
-            "alarm_id": "a1",
-            "severity": "low",
-            "previous": "insufficient data",
-            "current": "alarm",
-            "reason": "because",
-            "reason_data": {"type": "threshold", "most_recent": 90.0},
-        }
-
-    def test_a_repetition_writes_notifications_only(self, alarms, outbox, alarm):
-        alarms.record(make_transition(alarm))
-        stored = alarms.find("a1")
-        assert alarms.record(make_transition(stored))
-        assert alarms.find("a1") == stored
-        assert len(history(alarms)) == 2
-        assert len(outbox.due(NOW_US + 1, 10)) == 4
-
-    @pytest.mark.parametrize(
-        "edit",
-        [
-            lambda alarms: alarms.replace("a1", rename("calm"), ALICE, NOW_US),
-            lambda alarms: alarms.set_state("a1", State.OK, ALICE, NOW_US),
-            lambda alarms: alarms.delete("a1", ALICE, NOW_US),
-            lambda alarms: alarms.replace(
-                "a1", lambda alarm: msgspec.structs.replace(alarm, enabled=False), ALICE, NOW_US
-            ),
-        ],
-        ids=["edited", "state set", "deleted", "disabled"],
-    )
-    def test_an_edit_is_never_overwritten(self, alarms, outbox, alarm, edit):
-        edit(alarms)
-        before, events = alarms.find("a1"), history(alarms)
-        assert not alarms.record(make_transition(alarm))
-        assert (alarms.find("a1"), history(alarms)) == (before, events)
-        assert outbox.due(NOW_US + 1, 10) == []
-
-    def test_a_disabled_alarm_tells_nothing(self, alarms, outbox):
-        alarm = make_alarm(enabled=False)
-        alarms.create(alarm, ALICE)
-        assert not alarms.record(make_transition(alarm))
-        assert outbox.due(NOW_US + 1, 10) == []
-
-    def test_either_everything_or_nothing(self, alarms, alarm, monkeypatch):
-        monkeypatch.setattr(
-            "thermostat.db.outbox.queue", lambda *_: (_ for _ in ()).throw(OSError("disk"))
-        )
-        with pytest.raises(OSError, match="disk"):
-            alarms.record(make_transition(alarm))
-        assert alarms.find("a1") == alarm
-        assert [kind for kind, _ in history(alarms)] == ["creation"]
-
-
 class TestManualState:
     @pytest.mark.usefixtures("alarm")
     def test_is_in_the_history_and_tells_nobody(self, alarms, outbox):
         changed = alarms.set_state("a1", State.ALARM, ALICE, NOW_US + 7)
         assert (changed.state, changed.state_timestamp_us) == (State.ALARM, NOW_US + 7)
         assert changed.state_reason == "Manually set via API"
-        assert history(alarms)[0] == (
+        assert told(alarms)[0] == (
             "state transition",
             {"state": "alarm", "transition_reason": "Manually set via API"},
         )
         assert outbox.due(NOW_US + 7, 10) == []
+
+    def test_keeps_what_was_judged_but_withholds_nothing_any_more(self, alarms, alarm):
+        alarms.record(
+            make_transition(alarm, step_us=NOW_US, suppressed=True, rule_states=(State.OK,))
+        )
+        changed = alarms.set_state("a1", State.ALARM, ALICE, NOW_US + 7)
+        assert changed == alarms.find("a1")
+        assert (changed.judged_us, changed.suppressed) == (NOW_US, False)
+        assert changed.rule_states == (State.OK,)
 
 
 class TestDelete:

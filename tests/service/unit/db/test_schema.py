@@ -4,10 +4,18 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from tests.service.alarm_support import open_database
+from tests.service.alarm_support import make_alarm, open_database
 from thermostat.cmd import dbsync
+from thermostat.db.alarms import AlarmRepository
 from thermostat.db.engine import open_engine, writer
-from thermostat.db.schema import SchemaError, check_schema, current_version, expected_version
+from thermostat.db.mapping import to_row
+from thermostat.db.schema import (
+    SchemaError,
+    check_schema,
+    current_version,
+    expected_version,
+    upgrade,
+)
 from thermostat.db.tables import METADATA
 
 
@@ -68,3 +76,22 @@ class TestDbsync:
 def test_version_of_an_upgraded_database(engine):
     check_schema(engine)
     assert current_version(engine) == expected_version()
+
+
+def test_alarms_of_the_first_release_are_kept(database_url):
+    engine = open_engine(database_url)
+    upgrade(engine, "0001")
+    row = {
+        name: value
+        for name, value in to_row(make_alarm()).items()
+        if name not in ("judged_us", "rule_states", "suppressed")
+    }
+    with writer(engine).begin() as connection:
+        columns, values = ", ".join(row), ", ".join(f":{name}" for name in row)
+        connection.execute(text(f"INSERT INTO alarm ({columns}) VALUES ({values})"), row)
+    upgrade(engine)
+    alarms = AlarmRepository(engine)
+    assert list(alarms.enabled()) == [make_alarm()]
+    alarms.note_judged(1)
+    assert alarms.judged_us() == 1
+    engine.dispose()
