@@ -51,7 +51,7 @@ options:
   statistic:
     description: How the samples of a period become a datapoint. The service's default is V(avg).
     type: str
-    choices: [avg, min, max, sum, count, last, stddev]
+    choices: [avg, min, max, sum, count, last, stddev, p50, p75, p90, p95, p98, p99, p99.5, p99.9]
   period:
     description: Seconds that one datapoint covers. The service's default is V(60).
     type: int
@@ -68,6 +68,19 @@ options:
   exclude_outliers:
     description: Whether to leave out periods with an unusual number of samples.
     type: bool
+  clear_threshold:
+    description:
+      - In state C(alarm), compare with this instead of O(threshold), so that the alarm does not flit between its states.
+      - At most O(threshold) where alarms are above it, at least O(threshold) where they are below it.
+    type: float
+  min_reporting_ratio:
+    description:
+      - The share of the group's members, from V(0) to V(1), that must have reported in a period for it to count.
+      - The service's default is V(0).
+    type: float
+  warm_up:
+    description: Seconds after its first sample in which a new member of the group does not count. The service's default is V(0).
+    type: int
   query:
     description: The conditions that select the group of resources. Together with O(matching_metadata) it replaces the alarm's whole query.
     type: list
@@ -158,6 +171,8 @@ EXAMPLES = r"""
     evaluation_periods: 2
     comparison_operator: gt
     threshold: 80
+    clear_threshold: 60
+    warm_up: 120
     matching_metadata:
       server_group: web
     alarm_actions:
@@ -232,6 +247,9 @@ RULE_OPTIONS = (
     "datapoints_to_alarm",
     "treat_missing_data",
     "exclude_outliers",
+    "clear_threshold",
+    "min_reporting_ratio",
+    "warm_up",
 )
 
 
@@ -281,7 +299,9 @@ class AlarmStateModule(AlarmModule):
         threshold=dict(type="float"),
         comparison_operator=dict(type="str", choices=["lt", "le", "eq", "ne", "ge", "gt"]),
         statistic=dict(
-            type="str", choices=["avg", "min", "max", "sum", "count", "last", "stddev"]
+            type="str",
+            choices=["avg", "min", "max", "sum", "count", "last", "stddev"]
+            + ["p50", "p75", "p90", "p95", "p98", "p99", "p99.5", "p99.9"],
         ),
         period=dict(type="int"),
         evaluation_periods=dict(type="int"),
@@ -290,6 +310,9 @@ class AlarmStateModule(AlarmModule):
             type="str", choices=["missing", "ignore", "breaching", "not_breaching"]
         ),
         exclude_outliers=dict(type="bool"),
+        clear_threshold=dict(type="float"),
+        min_reporting_ratio=dict(type="float"),
+        warm_up=dict(type="int"),
         query=QUERY_SPEC,
         matching_metadata=dict(type="dict"),
         alarm_actions=dict(type="list", elements="str"),

@@ -8,8 +8,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from thermostat.alarms.constraints import ConstraintError, check
 from thermostat.alarms.model import Alarm, Severity, State, TimeConstraint
+from thermostat.api.conversion import convert
 from thermostat.api.errors import bad_field
-from thermostat.api.rules import convert, decode_rule, encode_rule
+from thermostat.api.rules import decode_rule, encode_rule
 from thermostat.db.history import Event
 from thermostat.db.mapping import iso
 

@@ -2,7 +2,8 @@
 """`/v2/alarms`: the alarms of a project, in Aodh's v2 form."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import falcon
@@ -22,6 +23,7 @@ from thermostat.api.trust_steps import ensured_trust
 from thermostat.db.alarms import MANUALLY_SET, AlarmNotFound
 from thermostat.db.history import Author
 from thermostat.db.paging import SortKey, UnknownMarker
+from thermostat.db.references import BadReference
 
 _FILTERS = (
     "all_projects",
@@ -121,7 +123,8 @@ class AlarmsResource(_Resource):
         self._check_actions(req, alarm)
         with ensured_trust(services.trusts, context, wanted=bool(trust_actions(alarm))) as trust_id:
             alarm = msgspec.structs.replace(alarm, trust_id=trust_id)
-            services.alarms.create(alarm, _author(req))
+            with _references_checked():
+                services.alarms.create(alarm, _author(req))
         services.alarm_changed(alarm.alarm_id)
         resp.status = falcon.HTTP_201
         resp.location = f"{req.prefix}/v2/alarms/{alarm.alarm_id}"
@@ -161,7 +164,10 @@ class AlarmResource(_Resource):
 
         with ensured_trust(services.trusts, caller(req), wanted=needs_new) as trust_id:
             try:
-                alarm = services.alarms.replace(alarm_id, change, _author(req), services.now_us())
+                with _references_checked():
+                    alarm = services.alarms.replace(
+                        alarm_id, change, _author(req), services.now_us()
+                    )
             except AlarmNotFound:
                 raise _not_found(alarm_id) from None
         services.alarm_changed(alarm_id)
@@ -252,6 +258,15 @@ def _is_old(definition: alarm_form.Definition, current: Alarm) -> bool:
         raise bad_field(
             "state_timestamp", f"{definition.state_timestamp!r:.100} is not an ISO 8601 instant"
         ) from None
+
+
+@contextmanager
+def _references_checked() -> Iterator[None]:
+    """Raise the 400 for a rule that names an alarm which it may not."""
+    try:
+        yield
+    except BadReference as error:
+        raise bad_field(error.field, error.reason) from error
 
 
 def _owner(alarm: Alarm) -> dict[str, Any]:

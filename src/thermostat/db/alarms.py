@@ -15,6 +15,7 @@ from thermostat.db.engine import writer
 from thermostat.db.history import Author, Change, Event, note
 from thermostat.db.mapping import Reader, describe, from_row, to_row
 from thermostat.db.paging import Page, UnknownMarker, after, order
+from thermostat.db.references import check_references
 from thermostat.db.tables import ALARM, EVALUATOR, HISTORY, RETIRED_TRUST
 
 LOG = logging.getLogger(__name__)
@@ -93,8 +94,9 @@ class AlarmRepository:
     # -- users' changes -------------------------------------------------------------------------
 
     def create(self, alarm: Alarm, author: Author) -> None:
-        """Add an alarm."""
+        """Add an alarm. Raises BadReference."""
         with self._writes.begin() as connection:
+            check_references(connection, alarm)
             connection.execute(insert(ALARM), to_row(alarm))
             detail, now_us = describe(alarm), alarm.timestamp_us
             note(connection, alarm, Change.CREATION, detail, author=author, timestamp_us=now_us)
@@ -102,7 +104,9 @@ class AlarmRepository:
     def replace(
         self, alarm_id: str, change: Callable[[Alarm], Alarm], author: Author, now_us: int
     ) -> Alarm:
-        """Put `change(current)` in an alarm's place and give it. Raises AlarmNotFound.
+        """Put `change(current)` in an alarm's place and give it.
+
+        Raises AlarmNotFound, and BadReference if it names alarms that it may not and did not.
 
         Its revision grows, and a trust that it no longer has is retired. What was judged is kept
         where it was judged by the same rule. A change that changes nothing writes nothing.
@@ -112,6 +116,8 @@ class AlarmRepository:
             wanted = _judged_as(current, change(current))
             if wanted == current:
                 return current
+            if not _is_judged_alike(current, wanted):
+                check_references(connection, wanted)
             alarm = msgspec.structs.replace(
                 wanted, timestamp_us=now_us, revision=current.revision + 1
             )
@@ -230,9 +236,13 @@ def _locked(connection: Connection, alarm_id: str) -> Alarm:
     return alarm
 
 
+def _is_judged_alike(one: Alarm, other: Alarm) -> bool:
+    return (one.rule, one.project_id) == (other.rule, other.project_id)
+
+
 def _judged_as(current: Alarm, wanted: Alarm) -> Alarm:
     """Give the wanted alarm with what is known from judging it by the same rule, if it was."""
-    if (wanted.rule, wanted.project_id) != (current.rule, current.project_id):
+    if not _is_judged_alike(current, wanted):
         return msgspec.structs.replace(wanted, judged_us=None, rule_states=(), suppressed=False)
     return msgspec.structs.replace(
         wanted,

@@ -9,6 +9,7 @@ import msgspec
 
 from thermostat.alarms.model import Alarm, Severity, State, TimeConstraint
 from thermostat.alarms.rules import RULE_TYPES, Rule, rule_type
+from thermostat.alarms.wire import shown
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _JSON_COLUMNS = frozenset(
@@ -142,7 +143,7 @@ def describe(alarm: Alarm) -> dict[str, Any]:
         if field.endswith("timestamp_us"):
             fields[field.removesuffix("_us")] = None if value is None else iso(value)
         elif field not in _PRIVATE:
-            fields[field] = msgspec.to_builtins(value)
+            fields[field] = shown(value) if field == "rule" else msgspec.to_builtins(value)
     return fields
 
 

@@ -41,8 +41,27 @@ rule_fields = st.sampled_from(
         "datapoints_to_alarm",
         "treat_missing_data",
         "exclude_outliers",
+        "clear_threshold",
+        "min_reporting_ratio",
+        "warm_up",
     ]
 )
+PLAIN = {field: value for field, value in ALARM.items() if field != "threshold_rule"}
+LEAF = {"type": "threshold", **RULE}
+expressions = st.recursive(
+    anything
+    | st.just(LEAF)
+    | st.builds(lambda field, odd: {**LEAF, field: odd}, rule_fields, anything)
+    | st.builds(lambda odd: {"type": "alarm", "alarm_id": odd}, anything),
+    lambda inner: st.dictionaries(
+        st.sampled_from(["and", "or", "not", "suppressor"]),
+        inner | st.lists(inner, max_size=3),
+        min_size=1,
+        max_size=2,
+    ),
+    max_leaves=6,
+)
+combination_fields = st.sampled_from(["alarm_ids", "operator", "x"])
 constraint_fields = st.sampled_from(["name", "start", "duration", "timezone", "description"])
 often = settings(
     max_examples=100,
@@ -51,24 +70,41 @@ often = settings(
 )
 
 
-@st.composite
-def documents(draw):
-    """Give an alarm object with something odd in it."""
-    where = draw(st.sampled_from(["alarm", "rule", "query", "constraint", "action"]))
-    odd = draw(anything)
-    if where == "alarm":
-        return {**ALARM, draw(st.sampled_from([*ALARM, "other_rule", "x"])): odd}
-    if where == "rule":
-        return {**ALARM, "threshold_rule": {**RULE, draw(rule_fields): odd}}
-    if where == "query":
-        term = {"field": "resource_id", "op": "eq", "value": "r"}
-        term[draw(st.sampled_from(["field", "op", "value", "type"]))] = odd
-        return {**ALARM, "threshold_rule": {**RULE, "query": [term]}}
-    if where == "constraint":
-        constraint = {**ALARM["time_constraints"][0], draw(constraint_fields): odd}
-        return {**ALARM, "time_constraints": [constraint]}
-    url = draw(st.sampled_from(["http://", "trust+https://", "log:", "", "//"])) + draw(st.text())
-    return {**ALARM, "ok_actions": [url]}
+terms = st.builds(
+    lambda field, odd: {"field": "resource_id", "op": "eq", "value": "r", field: odd},
+    st.sampled_from(["field", "op", "value", "type"]),
+    anything,
+)
+odd_members = st.one_of(
+    st.dictionaries(st.sampled_from([*ALARM, "other_rule", "x"]), anything, min_size=1, max_size=1),
+    st.builds(lambda field, odd: {"threshold_rule": {**RULE, field: odd}}, rule_fields, anything),
+    st.builds(lambda term: {"threshold_rule": {**RULE, "query": [term]}}, terms),
+    st.builds(
+        lambda field, odd: {"time_constraints": [{**ALARM["time_constraints"][0], field: odd}]},
+        constraint_fields,
+        anything,
+    ),
+    st.builds(
+        lambda start, rest: {"ok_actions": [start + rest]},
+        st.sampled_from(["http://", "trust+https://", "log:", "", "//"]),
+        st.text(),
+    ),
+)
+odd_rules = st.one_of(
+    st.builds(lambda rule: {"type": "composite", "composite_rule": rule}, expressions),
+    st.builds(
+        lambda field, odd: {
+            "type": "combination",
+            "combination_rule": {"alarm_ids": ["a", "b"], field: odd},
+        },
+        combination_fields,
+        anything,
+    ),
+)
+documents = odd_members.map(lambda odd: {**ALARM, **odd}) | odd_rules.map(
+    lambda odd: {**PLAIN, **odd}
+)
+"""Alarm objects with something odd in them."""
 
 
 def check(answer):
@@ -94,7 +130,7 @@ def path(api):
 
 
 @often
-@given(document=documents())
+@given(document=documents)
 def test_alarm_objects(api, path, document):
     body = json.dumps(document)
     for method, where in (("POST", "/v2/alarms"), ("PUT", path)):

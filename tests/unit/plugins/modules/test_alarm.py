@@ -24,6 +24,11 @@ def test_only_what_is_given_is_wanted():
     assert rule == {"threshold": 1.0}
 
 
+def test_every_field_of_a_rule_is_an_option():
+    given = dict(statistic="p99.5", clear_threshold=0.0, min_reporting_ratio=0.5, warm_up=0)
+    assert wanted_changes(params(**given))[1] == given
+
+
 def test_both_forms_of_a_query_add_up():
     query = [{"field": "resource_id", "op": "ne", "value": "x"}]
     rule = wanted_changes(params(query=query, matching_metadata={"a": "b"}))[1]
@@ -36,6 +41,7 @@ def test_both_forms_of_a_query_add_up():
     [
         ("threshold", 50, 50.0),
         ("repeat_actions", False, False),
+        ("min_reporting_ratio", 1, 1.0),
         (
             "query",
             [{"field": "a", "op": "eq", "value": "1"}, {"field": "b", "op": "eq", "value": "2"}],
@@ -57,6 +63,7 @@ def test_equal_meanings_are_no_change(name, current, wanted):
     [
         ("threshold", 50.0, 51.0),
         ("description", None, ""),
+        ("clear_threshold", None, 0.0),
         ("alarm_actions", ["a", "b"], ["b", "a"]),
         ("query", [{"field": "a", "op": "eq", "value": "1"}], []),
         (
