@@ -24,7 +24,7 @@ from thermostat.alarms.rules import (
 )
 from thermostat.db.alarms import AlarmNotFound
 from thermostat.db.engine import writer
-from thermostat.db.mapping import _Shared
+from thermostat.db.mapping import _Shared, to_row
 from thermostat.db.outbox import Outcome, Status
 from thermostat.db.paging import Page, SortKey, UnknownMarker
 from thermostat.db.tables import ALARM
@@ -101,7 +101,7 @@ class TestStoring:
     def test_what_goes_in_comes_out(self, engine, alarms, alarm):
         with writer(engine).begin() as connection:
             connection.execute(ALARM.delete())
-        alarms.create(alarm, ALICE)
+            connection.execute(ALARM.insert(), to_row(alarm))
         assert alarms.find("a1") == alarm
 
     def test_enabled_ones(self, alarms, alarm):
