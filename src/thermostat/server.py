@@ -84,6 +84,8 @@ class Server:
                 "notifier": self._notifier.check,
             },
             registry=registry,
+            allowed_lag_s=conf.evaluator.allowed_lag,
+            retention_hours=conf.store.retention_hours,
             clock=clock,
         )
         self._http = HttpServer(application(services, conf), conf, ingest.max_body_bytes)

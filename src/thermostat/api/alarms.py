@@ -55,7 +55,9 @@ _EVENT_FILTERS = ("event_id", "type", "user_id", "project_id", "on_behalf_of", "
 _NEWEST_EVENT_FIRST = (SortKey("position", descending=True),)
 
 
-class _Resource:
+class AlarmNoun:
+    """What the resources about alarms share."""
+
     def __init__(self, services: Services) -> None:
         self._services = services
 
@@ -72,6 +74,17 @@ class _Resource:
             if alarm.project_id != caller(req).project_id:
                 raise _not_found(alarm_id)
             authorize(enforcer, req, rule, target)
+        return alarm
+
+    def _defined(self, req: falcon.Request, document: dict[str, Any], alarm_id: str) -> Alarm:
+        """Give the new alarm that a request defines, checked in all that creation checks."""
+        context = caller(req)
+        own = {"user_id": str(context.user_id), "project_id": str(context.project_id)}
+        _, alarm = alarm_form.decode(
+            document, alarm_id=alarm_id, now_us=self._services.now_us(), **own
+        )
+        self._check_owner(req, alarm, own)
+        self._check_actions(req, alarm)
         return alarm
 
     def _check_owner(self, req: falcon.Request, alarm: Alarm, known: Mapping[str, Any]) -> None:
@@ -92,7 +105,7 @@ class _Resource:
         return is_allowed(self._services.enforcer, req, policies.GET_ALL_ALARMS, {})
 
 
-class AlarmsResource(_Resource):
+class AlarmsResource(AlarmNoun):
     """All alarms."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -115,15 +128,10 @@ class AlarmsResource(_Resource):
         """Create an alarm."""
         services, context = self._services, caller(req)
         authorize(services.enforcer, req, policies.CREATE_ALARM)
-        own = {"user_id": str(context.user_id), "project_id": str(context.project_id)}
-        _, alarm = alarm_form.decode(
-            read_object(req), alarm_id=str(uuid.uuid4()), now_us=services.now_us(), **own
-        )
-        self._check_owner(req, alarm, own)
-        self._check_actions(req, alarm)
+        alarm = self._defined(req, read_object(req), str(uuid.uuid4()))
         with ensured_trust(services.trusts, context, wanted=bool(trust_actions(alarm))) as trust_id:
             alarm = msgspec.structs.replace(alarm, trust_id=trust_id)
-            with _references_checked():
+            with references_checked():
                 services.alarms.create(alarm, _author(req))
         services.alarm_changed(alarm.alarm_id)
         resp.status = falcon.HTTP_201
@@ -131,7 +139,7 @@ class AlarmsResource(_Resource):
         _answer(resp, alarm_form.encode(alarm))
 
 
-class AlarmResource(_Resource):
+class AlarmResource(AlarmNoun):
     """One alarm."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, alarm_id: str) -> None:
@@ -164,7 +172,7 @@ class AlarmResource(_Resource):
 
         with ensured_trust(services.trusts, caller(req), wanted=needs_new) as trust_id:
             try:
-                with _references_checked():
+                with references_checked():
                     alarm = services.alarms.replace(
                         alarm_id, change, _author(req), services.now_us()
                     )
@@ -184,7 +192,7 @@ class AlarmResource(_Resource):
         resp.status = falcon.HTTP_204
 
 
-class StateResource(_Resource):
+class StateResource(AlarmNoun):
     """One alarm's state: a JSON string."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, alarm_id: str) -> None:
@@ -209,7 +217,7 @@ class StateResource(_Resource):
         _answer(resp, alarm.state)
 
 
-class HistoryResource(_Resource):
+class HistoryResource(AlarmNoun):
     """What happened to one alarm."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, alarm_id: str) -> None:
@@ -261,7 +269,7 @@ def _is_old(definition: alarm_form.Definition, current: Alarm) -> bool:
 
 
 @contextmanager
-def _references_checked() -> Iterator[None]:
+def references_checked() -> Iterator[None]:
     """Raise the 400 for a rule that names an alarm which it may not."""
     try:
         yield

@@ -13,6 +13,7 @@ from thermostat.api.auth import protect
 from thermostat.api.context import ContextMiddleware
 from thermostat.api.health import HealthResource
 from thermostat.api.metrics import DatabaseMetrics, MetricsResource, RequestMetrics
+from thermostat.api.preview import PreviewResource
 from thermostat.api.root import RootResource
 from thermostat.api.samples import Samples
 from thermostat.api.services import Services
@@ -44,6 +45,7 @@ def create_api(services: Services) -> falcon.App[Any, Any]:
     app.add_route("/healthcheck", HealthResource(services))
     app.add_route("/metrics", MetricsResource(services.registry))
     app.add_route("/v2/alarms", AlarmsResource(services))
+    app.add_route("/v2/alarms/preview", PreviewResource(services))
     app.add_route("/v2/alarms/{alarm_id}", AlarmResource(services))
     app.add_route("/v2/alarms/{alarm_id}/state", StateResource(services))
     app.add_route("/v2/alarms/{alarm_id}/history", HistoryResource(services))

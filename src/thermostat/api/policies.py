@@ -15,6 +15,7 @@ GET_ALARM = "telemetry:get_alarm"
 GET_ALARMS = "telemetry:get_alarms"
 GET_ALL_ALARMS = "telemetry:get_alarms:all_projects"
 CREATE_ALARM = "telemetry:create_alarm"
+PREVIEW_ALARM = "telemetry:preview_alarm"
 CHANGE_ALARM = "telemetry:change_alarm"
 DELETE_ALARM = "telemetry:delete_alarm"
 GET_ALARM_STATE = "telemetry:get_alarm_state"
@@ -44,6 +45,12 @@ _RULES = (
     _rule(GET_ALARMS, READER, "List a project's alarms.", "GET /v2/alarms"),
     _rule(GET_ALL_ALARMS, ADMIN, "List the alarms of every project.", "GET /v2/alarms"),
     _rule(CREATE_ALARM, MEMBER, "Create an alarm.", "POST /v2/alarms"),
+    _rule(
+        PREVIEW_ALARM,
+        MEMBER,
+        "Learn what an alarm would have done, without creating it.",
+        "POST /v2/alarms/preview",
+    ),
     _rule(CHANGE_ALARM, MEMBER, "Replace an alarm's definition.", "PUT /v2/alarms/{alarm_id}"),
     _rule(DELETE_ALARM, MEMBER, "Delete an alarm.", "DELETE /v2/alarms/{alarm_id}"),
     _rule(GET_ALARM_STATE, READER, "Read an alarm's state.", "GET /v2/alarms/{alarm_id}/state"),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the API's resources work with; the server puts it together."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,10 @@ class Services:
     """What `/healthcheck` asks, by the name of the part."""
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     """What `/metrics` shows."""
+    allowed_lag_s: float = 15.0
+    """Seconds that a silent member of a group is waited for."""
+    retention_hours: float = math.inf
+    """How long samples are kept."""
     clock: Callable[[], float] = time.time
     """Seconds since the epoch."""
 

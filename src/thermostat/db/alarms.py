@@ -93,6 +93,11 @@ class AlarmRepository:
 
     # -- users' changes -------------------------------------------------------------------------
 
+    def check_references(self, alarm: Alarm) -> None:
+        """Raise BadReference where creating this alarm would."""
+        with self._reads.begin() as connection:
+            check_references(connection, alarm)
+
     def create(self, alarm: Alarm, author: Author) -> None:
         """Add an alarm. Raises BadReference."""
         with self._writes.begin() as connection:

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`POST /v2/alarms/preview`: what an alarm would have done; nothing is created or called."""
+
+import dataclasses
+import threading
+
+import pytest
+
+from tests.service.alarm_requests import ADMIN, HOOK, TRUSTED, fault, with_, with_rule
+from tests.service.unit.api.conftest import Api
+from thermostat.api.app import create_api
+from thermostat.replay import preview as previews
+from thermostat.samples.model import Sample, SampleType
+
+S = 1_000_000
+NOW_S = 1_750_000_080  # a whole minute: 2025-06-15T15:08:00
+PATH = "/v2/alarms/preview"
+
+
+@pytest.fixture
+def services(services):
+    return dataclasses.replace(services, clock=lambda: NOW_S, retention_hours=48)
+
+
+def feed(services, values, *, resource="vm-1", meter="cpu_util", project="p1", every_s=60, **rest):
+    """Let a resource have reported these values, the last one now; None: it did not."""
+    begin_s = NOW_S - every_s * (len(values) - 1)
+    services.ingest.accept(
+        [
+            Sample(
+                name=meter,
+                type=SampleType.GAUGE,
+                unit="%",
+                volume=value,
+                resource_id=resource,
+                project_id=project,
+                timestamp_us=(begin_s + index * every_s) * S,
+                **rest,
+            )
+            for index, value in enumerate(values)
+            if value is not None
+        ]
+    )
+
+
+def changes(answer):
+    assert answer.status_code == 200, answer.text
+    return [
+        (one["timestamp"][11:], one["previous"], one["state"]) for one in answer.json["transitions"]
+    ]
+
+
+def test_tells_the_transitions_of_the_last_hours(api, services):
+    feed(services, [50] * 20 + [90] * 5 + [50] * 5)
+    answer = api("POST", PATH, {**with_rule(evaluation_periods=2), "hours": 0.4})
+    assert changes(answer) == [
+        ("14:44:00", "insufficient data", "ok"),
+        ("15:00:00", "ok", "alarm"),
+        ("15:05:00", "alarm", "ok"),
+    ]
+    found = answer.json
+    assert found["state"] == "ok"
+    assert found["series"] == 1
+    assert found["samples"] >= 25
+    assert (found["evaluated_from"], found["evaluated_until"]) == (
+        "2025-06-15T14:44:00",
+        "2025-06-15T15:08:00",
+    )
+    deciding = found["transitions"][1]
+    assert "2 samples outside threshold, most recent: 90" in deciding["reason"]
+    assert deciding["reason_data"]["type"] == "threshold"
+
+
+def test_creates_and_calls_nothing(api, services):
+    feed(services, [90] * 30)
+    answer = api("POST", PATH, with_(alarm_actions=[HOOK, TRUSTED]))
+    assert answer.json["state"] == "alarm"
+    assert api("GET", "/v2/alarms").json == []
+    assert services.trusts.made == 0
+    assert services.alarm_changed == []
+    assert not any(services.outbox.counts().values())
+
+
+def test_samples_of_other_projects_do_not_count(api, services):
+    feed(services, [90] * 30, project="p2")
+    answer = api("POST", PATH, with_())
+    assert (changes(answer), answer.json["series"]) == ([], 0)
+
+
+def test_the_future_is_not_seen_from_the_start(api, services):
+    feed(services, [50] * 30 + [90] * 30)
+    body = {**with_(), "start": "2025-06-15T14:20:00", "end": "2025-06-15T14:30:00"}
+    answer = api("POST", PATH, body)
+    assert answer.json["state"] == "ok"
+    assert [state for _, _, state in changes(answer)] == ["ok"]
+
+
+def test_begins_in_the_state_that_the_definition_has(api, services):
+    feed(services, [90] * 30)
+    assert changes(api("POST", PATH, {**with_(state="alarm"), "hours": 0.2})) == []
+
+
+@pytest.mark.parametrize(
+    ("span", "field", "reason"),
+    [
+        ({"hours": 0}, "hours", "> 0"),
+        ({"hours": "many"}, "hours", "float"),
+        ({"hours": 169}, "hours", "at most 168"),
+        ({"hours": 49}, "hours", "kept for 48 hours"),
+        ({"start": "yesterday"}, "start", "ISO 8601"),
+        ({"start": "2025-06-15T16:00:00"}, "start", "before the end"),
+        ({"start": "2025-06-12T16:00:00"}, "start", "kept for 48 hours"),
+        ({"end": "2025-06-15T15:09:00"}, "end", "future"),
+        ({"start": "2025-06-15T14:00:00", "hours": 1}, "hours", "together"),
+    ],
+)
+def test_a_span_that_makes_no_sense_is_refused(api, span, field, reason):
+    answer = api("POST", PATH, {**with_(), **span})
+    assert answer.status_code == 400
+    assert fault(answer).startswith(f"Invalid input for field/attribute {field}: ")
+    assert reason in fault(answer)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        [],
+        with_(name=""),
+        with_(colour="red"),
+        with_(alarm_actions=["gopher://x"]),
+        with_(alarm_actions=["log://"]),
+        with_(project_id="p2"),
+        with_rule(threshold="high"),
+        with_rule(datapoints_to_alarm=3),
+        with_(time_constraints=[{"name": "n", "start": "x", "duration": 1}]),
+    ],
+)
+def test_refuses_what_creation_refuses_with_the_same_words(api, body):
+    created, previewed = api("POST", "/v2/alarms", body), api("POST", PATH, body)
+    assert previewed.status_code == created.status_code >= 400
+    assert fault(previewed) == fault(created)
+
+
+def test_takes_the_rights_that_creation_takes(api):
+    answer = api("POST", PATH, with_(), roles="reader")
+    assert answer.status_code == 403
+    assert "telemetry:preview_alarm" in fault(answer)
+
+
+def test_an_administrator_may_ask_for_another_project(api, services):
+    feed(services, [90] * 30)
+    answer = api("POST", PATH, with_(project_id="p1"), **ADMIN)
+    assert answer.json["state"] == "alarm"
+
+
+def test_too_many_samples_are_refused(api, services, monkeypatch):
+    monkeypatch.setattr(previews, "MOST_SAMPLES", 20)
+    feed(services, [90] * 30)
+    answer = api("POST", PATH, with_())
+    assert answer.status_code == 400
+    assert "more than 20 samples: ask for a shorter span of time, or narrow the query" in fault(
+        answer
+    )
+
+
+def test_too_many_steps_are_refused(api):
+    answer = api("POST", PATH, {**with_rule(period=1), "hours": 47})
+    assert answer.status_code == 400
+    assert "169200 steps of 1 s" in fault(answer)
+
+
+def test_too_long_a_preview_is_given_up(api, services, monkeypatch):
+    monkeypatch.setattr(previews, "MOST_SECONDS", -1.0)
+    feed(services, [90] * 30)
+    answer = api("POST", PATH, with_())
+    assert answer.status_code == 400
+    assert "it takes more than" in fault(answer)
+
+
+class SlowStore:
+    """A store whose scans wait until they are let go."""
+
+    def __init__(self, store):
+        self._store = store
+        self.scanning = threading.Semaphore(0)
+        self.go_on = threading.Event()
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def scan(self, *span):
+        self.scanning.release()
+        assert self.go_on.wait(20)
+        return self._store.scan(*span)
+
+
+def test_a_third_preview_at_once_is_asked_to_come_again(services):
+    store = SlowStore(services.store)
+    api = Api(create_api(dataclasses.replace(services, store=store)))
+    answers = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(api("POST", PATH, with_())))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+        assert store.scanning.acquire(timeout=20)
+    try:
+        refused = api("POST", PATH, with_())
+    finally:
+        store.go_on.set()
+        for thread in threads:
+            thread.join()
+    assert refused.status_code == 503
+    assert int(refused.headers["Retry-After"]) > 0
+    assert "2 previews" in fault(refused)
+    assert [one.status_code for one in answers] == [200, 200]
+    assert api("POST", PATH, with_()).status_code == 200
