@@ -70,6 +70,8 @@ def test_a_word_for_an_expression_is_one():
         (constraint("* * * * *", 1, "../etc/passwd"), "timezone"),
         (constraint("* * * * *", 1, "America"), "timezone"),
         (constraint("0 0 30 2 *", 1), "start"),
+        (constraint("R * * * *", 1), "start"),
+        (constraint("0 1,r(2-4) * * *", 1), "start"),
         (constraint("0 0 1 1 * 0 2010", 1), "start"),
     ],
 )
