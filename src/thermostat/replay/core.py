@@ -16,7 +16,7 @@ import numpy as np
 
 from thermostat.alarms.model import NOT_EVALUATED, Alarm, State, Transition
 from thermostat.evaluate.engine import Engine
-from thermostat.evaluate.window import tick_s
+from thermostat.replay.evaluator import describe_to, tick_s
 from thermostat.replay.past import PastStore, Recording, rows
 from thermostat.replay.rules import threshold_rules
 from thermostat.store.base import Batch, SampleStore
@@ -71,6 +71,7 @@ class Replay:
         self._store = PastStore(recording, start_us)
         # An engine only reads from its store; what writes to one is left out here.
         self._engine = Engine(cast(SampleStore, self._store), allowed_lag_s)
+        describe_to(self._engine, self._store)
         for alarm in alarms:
             self._engine.put(alarm, start_us)
         self.samples = 0

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from thermostat.alarms.model import Alarm, State, Transition
-from thermostat.evaluate.window import tick_s
 from thermostat.replay.core import Replay
+from thermostat.replay.evaluator import tick_s
 from thermostat.replay.recordings import StoreRecording
 from thermostat.replay.rules import threshold_rules
 from thermostat.store.base import SampleStore
@@ -17,7 +17,7 @@ MOST_SAMPLES = 500_000
 """How many stored samples one preview reads."""
 MOST_STEPS = 100_000
 """At how many instants of event time one preview judges."""
-MOST_SECONDS = 20.0
+MOST_SECONDS = 30.0
 """How long one preview works."""
 COARSEST_S = 10
 """Samples are taken in together for as many seconds, unless a rule's window slides faster."""

@@ -90,6 +90,7 @@ class JsonReport:
                 "previous": one.previous,
                 "state": one.state,
                 "repeated": not one.is_change,
+                "suppressed": one.suppressed,
                 "reason": one.reason,
                 "reason_data": one.reason_data,
             }

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from thermostat.alarms.model import NOT_EVALUATED, Alarm, State, Transition
 from thermostat.alarms.rules import ThresholdRule
-from thermostat.evaluate.decide import Datapoint, datapoint, window_length
 from thermostat.replay.cases import Case, Expectation, read_cases
 from thermostat.replay.core import Replay
+from thermostat.replay.evaluator import statistic_of, window_length
 from thermostat.replay.notation import offset
 from thermostat.replay.past import PastStore
 from thermostat.replay.recordings import MemoryRecording
@@ -106,27 +106,34 @@ class _Story:
         alarm = self._alarms[expected.alarm_id]
         for rule in threshold_rules(alarm.rule):
             points = ", ".join(
-                f"{self._offset(point.end_us)} "
-                + (f"{point.value:g} ({point.count})" if point.value is not None else "missing")
-                for point in self._window(alarm, rule, self._us(expected.at_s))
+                f"{self._offset(end_us)} "
+                + (
+                    f"{statistic_of(rule.statistic, found):g} ({len(found)})"
+                    if found
+                    else "missing"
+                )
+                for end_us, found in self._window(alarm, rule, self._us(expected.at_s))
             )
             yield (
                 f"datapoints of {rule.statistic} of {rule.meter_name} over {rule.period} s "
                 f"{rule.comparison_operator.symbol} {rule.threshold:g}, by end (samples): {points}"
             )
 
-    def _window(self, alarm: Alarm, rule: ThresholdRule, end_us: int) -> Sequence[Datapoint]:
+    def _window(
+        self, alarm: Alarm, rule: ThresholdRule, end_us: int
+    ) -> Iterator[tuple[int, Sequence[tuple[int, float]]]]:
+        """Give the samples of each period of the window that ends then, with the period's end."""
         store = PastStore(self._recording, end_us)
         series = store.series(Selection(rule.meter_name, alarm.project_id, rule.query))
         ids = [one.series_id for one in series]
         period_us = rule.period * US_PER_S
-        points = []
         for index in reversed(range(window_length(rule))):
             last_us = end_us - index * period_us
             batch = self._recording.scan(ids, last_us - period_us, last_us)
-            samples = list(zip(batch.timestamp_us.tolist(), batch.volume.tolist(), strict=True))
-            points.append(datapoint(rule.statistic, last_us - period_us, last_us, samples))
-        return points
+            yield (
+                last_us,
+                list(zip(batch.timestamp_us.tolist(), batch.volume.tolist(), strict=True)),
+            )
 
     def _series(self, expected: Expectation) -> Iterator[str]:
         """Show the values around this time of every series that the alarm's rules may be about."""

@@ -134,6 +134,7 @@ def test_a_span_that_makes_no_sense_is_refused(api, span, field, reason):
         with_rule(threshold="high"),
         with_rule(datapoints_to_alarm=3),
         with_(time_constraints=[{"name": "n", "start": "x", "duration": 1}]),
+        {"name": "n", "type": "combination", "combination_rule": {"alarm_ids": ["a1", "a2"]}},
     ],
 )
 def test_refuses_what_creation_refuses_with_the_same_words(api, body):
