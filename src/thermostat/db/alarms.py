@@ -20,7 +20,7 @@ from thermostat.db.tables import ALARM, EVALUATOR, HISTORY, RETIRED_TRUST
 
 LOG = logging.getLogger(__name__)
 MANUALLY_SET = "Manually set via API"
-ROWS_AT_ONCE = 1_000
+ROWS_AT_ONCE = 200
 """How many rows a read of all alarms holds at a time."""
 _EVENT_FIELDS = [HISTORY.c[field] for field in Event.__struct_fields__]
 _UNTOLD_CHANGES = frozenset({"timestamp", "state_timestamp", "evaluate_timestamp"})
@@ -64,8 +64,7 @@ class AlarmRepository:
             rows = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(
                 select(ALARM).where(ALARM.c.enabled.is_(True))
             )
-            for row in rows:
-                yield read(row)
+            yield from map(read, rows)
 
     def list(self, where: Mapping[str, Any], page: Page) -> Sequence[Alarm]:
         """Give the alarms whose columns have these values, in order. Raises UnknownMarker."""
