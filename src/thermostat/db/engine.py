@@ -30,6 +30,8 @@ OPTS = [
     ),
 ]
 BUSY_TIMEOUT_MS = 30_000
+MOST_IDS = 500
+"""How many rows one query asks for by id: databases limit the parameters of a statement."""
 WRITES = "thermostat_writes"
 
 

@@ -7,13 +7,11 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from thermostat.alarms.model import Alarm, Transition
+from thermostat.db.engine import MOST_IDS
 from thermostat.db.history import EVALUATOR, Change, event_row
 from thermostat.db.mapping import Reader, to_json
 from thermostat.db.outbox import notification_rows
 from thermostat.db.tables import ALARM, HISTORY, NOTIFICATION
-
-MOST_IDS = 500
-"""How many alarms one query asks for: databases limit the parameters of a statement."""
 
 _UPDATE = update(ALARM).where(ALARM.c.alarm_id == bindparam("of"))
 """Sets the columns that its parameters name."""
@@ -84,13 +82,14 @@ def _locked(connection: Connection, alarm_ids: Sequence[str]) -> Mapping[str, Al
     SQLite, which knows no row locks, leaves the clause out: there the whole database is locked.
     """
     read = Reader().alarm
+    alarm_ids = sorted(alarm_ids)  # in one order, so that two of these never wait for each other
     alarms = (
         read(row)
         for begin in range(0, len(alarm_ids), MOST_IDS)
         for row in connection.execute(
             select(ALARM)
             .where(ALARM.c.alarm_id.in_(alarm_ids[begin : begin + MOST_IDS]))
-            .order_by(ALARM.c.alarm_id)  # so that two of these never wait for each other
+            .order_by(ALARM.c.alarm_id)
             .with_for_update()
         )
     )

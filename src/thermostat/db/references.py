@@ -8,13 +8,12 @@ from sqlalchemy import Connection, func, select
 
 from thermostat.alarms.model import Alarm
 from thermostat.alarms.wire import references
+from thermostat.db.engine import MOST_IDS
 from thermostat.db.mapping import Reader
 from thermostat.db.tables import ALARM
 
 MOST_REACHED = 1_000
 """How many alarms a rule may depend on, over all its references and theirs."""
-MOST_IDS = 500
-"""How many alarms one query asks for."""
 _LOCK_KEY = 0x7E57_A7  # any number that nothing else locks in this database
 
 
