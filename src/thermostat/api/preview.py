@@ -72,6 +72,7 @@ class PreviewResource(AlarmNoun):
                     self._services.store,
                     start_us=start_us,
                     end_us=end_us,
+                    earliest_us=self._earliest_us(self._services.now_us()),
                     allowed_lag_s=self._services.allowed_lag_s,
                 )
             except TooMuchWork as error:
@@ -101,10 +102,15 @@ class PreviewResource(AlarmNoun):
             raise bad_field(field, "must be before the end")
         if end_us - start_us > MOST_HOURS * HOUR_US:
             raise bad_field(field, f"must be at most {MOST_HOURS:g} hours before the end")
-        kept = self._services.retention_hours
-        if now_us - start_us > kept * HOUR_US:
-            raise bad_field(field, f"samples are kept for {kept:g} hours only")
+        if start_us < self._earliest_us(now_us):
+            kept = self._services.retention_hours
+            raise bad_field(field, f"samples are kept for {kept} hours only")
         return start_us, end_us
+
+    def _earliest_us(self, now_us: int) -> int:
+        """Give the event time before which no samples are kept."""
+        kept = self._services.retention_hours
+        return 0 if kept is None else now_us - kept * HOUR_US
 
     def _named(self, alarm: Alarm) -> list[Alarm]:
         """Give the alarms that this one depends on, as new."""

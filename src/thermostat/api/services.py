@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the API's resources work with; the server puts it together."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -42,8 +41,8 @@ class Services:
     """What `/metrics` shows."""
     allowed_lag_s: float = 15.0
     """Seconds that a silent member of a group is waited for."""
-    retention_hours: float = math.inf
-    """How long samples are kept."""
+    retention_hours: int | None = None
+    """How long samples are kept; None: for ever."""
     clock: Callable[[], float] = time.time
     """Seconds since the epoch."""
 

@@ -162,6 +162,13 @@ def _add_run(run_parser: argparse.ArgumentParser) -> None:
         help="seconds that a silent member of a group is waited for, [evaluator] allowed_lag (15)",
     )
     how.add_argument(
+        "--resolution",
+        type=int,
+        default=1,
+        metavar="S",
+        help="seconds in which the clock goes (1): more is faster, and rounds the times up",
+    )
+    how.add_argument(
         "--skip-bad-lines", action="store_true", help="count lines that cannot be read, and go on"
     )
     how.add_argument(

@@ -48,12 +48,13 @@ def preview(
     *,
     start_us: int,
     end_us: int,
+    earliest_us: int = 0,
     allowed_lag_s: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> Preview:
     """Judge an alarm, and those that its rule names, from the start to the end.
 
-    Raises TooMuchWork, or StoreUnavailable.
+    Nothing is looked for at or before `earliest_us`. Raises TooMuchWork, or StoreUnavailable.
     """
     alarms = [*named, alarm]
     resolution_s = _resolution_s(alarms)
@@ -64,7 +65,7 @@ def preview(
             " ask for a shorter span of time, or give the rule a longer period"
         )
     budget = _Budget(clock)
-    recording = StoreRecording(store, alarms, on_read=budget.read)
+    recording = StoreRecording(store, alarms, earliest_us=earliest_us, on_read=budget.read)
     replay = Replay(
         alarms,
         recording,

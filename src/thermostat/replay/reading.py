@@ -44,6 +44,7 @@ class SampleReader:
         self._skip = skip_bad_lines
         self._on_lines = on_lines
         self._metadata: dict[bytes, dict[str, Any]] = {}
+        self._texts: dict[Any, Any] = {}
         self.lines = 0
         self.samples = 0
         """How many samples the lines had, wanted or not."""
@@ -82,10 +83,22 @@ class SampleReader:
             yield from (self._shared(sample) for sample in samples if self._wanted(sample))
 
     def _shared(self, sample: Sample) -> Sample:
-        """Give the sample with one dictionary for each distinct metadata: most are the same."""
+        """Give the sample with one object for equal metadata and texts: most are the same."""
         content = msgspec.json.encode(sample.metadata, order="deterministic")
-        metadata = self._metadata.setdefault(content, sample.metadata)
-        return msgspec.structs.replace(sample, metadata=metadata)
+        text = self._texts.setdefault
+        return Sample(
+            name=text(sample.name, sample.name),
+            type=sample.type,
+            unit=text(sample.unit, sample.unit),
+            volume=sample.volume,
+            resource_id=text(sample.resource_id, sample.resource_id),
+            project_id=text(sample.project_id, sample.project_id),
+            user_id=text(sample.user_id, sample.user_id),
+            timestamp_us=sample.timestamp_us,
+            monotonic_s=sample.monotonic_s,
+            metadata=self._metadata.setdefault(content, sample.metadata),
+            source=text(sample.source, sample.source),
+        )
 
 
 def samples_of(line: bytes) -> list[Sample]:

@@ -95,10 +95,15 @@ class StoreRecording:
         store: SampleStore,
         alarms: Iterable[Alarm],
         *,
+        earliest_us: int = 0,
         on_read: Callable[[int], None] | None = None,
     ) -> None:
-        """Call `on_read` with the number of samples whenever some were read."""
+        """Call `on_read` with the number of samples whenever some were read.
+
+        Nothing is looked for at or before the event time `earliest_us`.
+        """
         self._store = store
+        self._earliest_us = earliest_us
         self._on_read = on_read
         self._series = _matched(store, alarms)
         self._ids = list(self._series)
@@ -117,12 +122,6 @@ class StoreRecording:
         ids = self._ids if series_ids is None else series_ids
         return Batch.concatenate(list(self._spans(ids, start_us, end_us)))
 
-    def newest_us(self) -> int | None:
-        """Give the event time of the newest sample; None without samples."""
-        newest = self._store.latest(0)
-        times = newest.timestamp_us[np.isin(newest.series_id, self._ids)]
-        return int(times.max()) if len(times) else None
-
     def batches(self, start_us: int, end_us: int) -> Iterator[Batch]:
         """Give every sample, some at a time."""
         return self._spans(self._ids, start_us, end_us)
@@ -130,6 +129,7 @@ class StoreRecording:
     def _spans(self, ids: Sequence[int], start_us: int, end_us: int) -> Iterator[Batch]:
         """Give samples in spans of time that hold about as many as are wanted at once."""
         span_us = SHORTEST_SPAN_US
+        start_us = max(start_us, self._earliest_us)
         while start_us < end_us:
             until_us = min(start_us + span_us, end_us)
             batch = self._store.scan(ids, start_us, until_us)
@@ -159,14 +159,26 @@ def is_wanted(alarms: Iterable[Alarm]) -> Callable[[Sample], bool]:
     return lambda sample: sample.name in meters
 
 
+def stored_span_us(store: SampleStore, alarms: Iterable[Alarm]) -> tuple[int, int] | None:
+    """Give the event times of the first and of the last sample that alarms are about, or None."""
+    found = [one for chosen in _selections(alarms) for one in store.statistics(chosen)]
+    if not found:
+        return None
+    return (
+        min(one.duration_start_us for one in found),
+        max(one.duration_end_us for one in found),
+    )
+
+
+def _selections(alarms: Iterable[Alarm]) -> Iterator[Selection]:
+    for alarm in alarms:
+        for rule in threshold_rules(alarm.rule):
+            yield Selection(rule.meter_name, alarm.project_id, rule.query)
+
+
 def _matched(store: SampleStore, alarms: Iterable[Alarm]) -> dict[int, Series]:
     """Give the series that the alarms select, by ascending id."""
-    selections = (
-        Selection(rule.meter_name, alarm.project_id, rule.query)
-        for alarm in alarms
-        for rule in threshold_rules(alarm.rule)
-    )
-    found = {one.series_id: one for selection in selections for one in store.series(selection)}
+    found = {one.series_id: one for chosen in _selections(alarms) for one in store.series(chosen)}
     return dict(sorted(found.items()))
 
 

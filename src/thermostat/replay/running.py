@@ -21,7 +21,13 @@ from thermostat.replay.notation import duration_s
 from thermostat.replay.past import PastStore, Recording
 from thermostat.replay.progress import Progress
 from thermostat.replay.reading import SampleReader
-from thermostat.replay.recordings import MemoryRecording, StoreRecording, is_wanted, meters_of
+from thermostat.replay.recordings import (
+    MemoryRecording,
+    StoreRecording,
+    is_wanted,
+    meters_of,
+    stored_span_us,
+)
 from thermostat.replay.report import JsonReport, Report, Summary, TextReport
 from thermostat.replay.rules import threshold_rules
 from thermostat.store.base import Selection
@@ -29,6 +35,8 @@ from thermostat.store.base import Selection
 US_PER_S = 1_000_000
 STORE_SPAN_US = 6 * 3600 * US_PER_S
 """How far back a store is replayed by default."""
+LONGEST_RESOLUTION_S = 60
+LONGEST_LAG_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,10 @@ class _Source:
 def run(options: argparse.Namespace, progress: Progress) -> int:
     """Print the replay that the options ask for; give the exit status. Raises RunError."""
     begun_s = time.monotonic()
+    if not 1 <= options.resolution <= LONGEST_RESOLUTION_S:
+        raise RunError(f"--resolution: must be from 1 to {LONGEST_RESOLUTION_S}")
+    if not 0 <= options.allowed_lag <= LONGEST_LAG_S:
+        raise RunError(f"--allowed-lag: must be from 0 to {LONGEST_LAG_S}")
     with _source(options, _alarms(options), progress) as source:
         end_us = _instant(options.end, "--end", source.newest_us, source.newest_us)
         start_us = _instant(options.start, "--start", end_us, min(source.earliest_us, end_us - 1))
@@ -58,6 +70,7 @@ def run(options: argparse.Namespace, progress: Progress) -> int:
             start_us=start_us,
             end_us=end_us,
             allowed_lag_s=options.allowed_lag,
+            resolution_s=options.resolution,
             linger=True,
             on_instant=lambda now_us: progress.share((now_us - start_us) / (end_us - start_us)),
         )
@@ -168,10 +181,11 @@ def _source(
         return
     with sources.opened_store(options.store) as store:
         alarms = _with_project(alarms, sources.projects(store, alarms))
-        recording = StoreRecording(store, alarms)
-        newest_us = recording.newest_us()
-        if newest_us is None:
-            raise RunError(f"--store: {options.store} has no samples that {_wanted(alarms)}")
+        span_us = stored_span_us(store, alarms)
+        if span_us is None:
+            raise RunError(f"--store: no sample in {options.store} {_wanted(alarms)}")
+        oldest_us, newest_us = span_us
+        recording = StoreRecording(store, alarms, earliest_us=oldest_us - 1)
         yield _Source(recording, alarms, newest_us - STORE_SPAN_US, newest_us, None)
 
 

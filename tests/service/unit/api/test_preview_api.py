@@ -5,9 +5,12 @@ import dataclasses
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.service.alarm_requests import ADMIN, HOOK, TRUSTED, fault, with_, with_rule
 from tests.service.unit.api.conftest import Api
+from tests.service.unit.api.test_bad_inputs import anything, check, documents, often
 from thermostat.api.app import create_api
 from thermostat.replay import preview as previews
 from thermostat.samples.model import Sample, SampleType
@@ -141,6 +144,30 @@ def test_refuses_what_creation_refuses_with_the_same_words(api, body):
     created, previewed = api("POST", "/v2/alarms", body), api("POST", PATH, body)
     assert previewed.status_code == created.status_code >= 400
     assert fault(previewed) == fault(created)
+
+
+@often
+@given(document=documents)
+def test_whatever_is_asked_is_judged_or_refused_as_at_creation(api, services, document):
+    feed(services, [50, 90, 50])
+    created, previewed = api("POST", "/v2/alarms", document), api("POST", PATH, document)
+    if created.status_code == 201:
+        assert previewed.status_code == 200, previewed.text
+    else:
+        assert (previewed.status_code, previewed.text) == (created.status_code, created.text)
+
+
+@often
+@given(span=st.dictionaries(st.sampled_from(["hours", "start", "end"]), anything, min_size=1))
+def test_whatever_span_is_asked_for_is_judged_or_refused(api, span):
+    check(api("POST", PATH, {**with_(), **span}))
+
+
+@pytest.mark.parametrize("period", [86_400, 31_536_000])
+def test_a_window_longer_than_the_retention_reads_what_is_kept(api, services, period):
+    feed(services, [90] * 30)
+    found = api("POST", PATH, with_rule(period=period, evaluation_periods=100)).json
+    assert (found["samples"], found["series"], found["state"]) == (30, 1, "insufficient data")
 
 
 def test_takes_the_rights_that_creation_takes(api):

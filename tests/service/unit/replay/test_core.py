@@ -17,7 +17,7 @@ from thermostat.replay import recordings
 from thermostat.replay.core import Replay, as_new
 from thermostat.replay.evaluator import describe_to
 from thermostat.replay.past import PastStore
-from thermostat.replay.recordings import MemoryRecording, StoreRecording, is_wanted
+from thermostat.replay.recordings import MemoryRecording, StoreRecording, is_wanted, stored_span_us
 from thermostat.samples.catalogue import MEASURED
 from thermostat.samples.derive import Deriver
 from thermostat.samples.model import Sample, SampleType
@@ -237,7 +237,7 @@ def test_a_stored_recording_is_replayed_as_one_from_files(tmp_path, monkeypatch)
         options = {"start_us": START_S * S - 1, "end_us": (START_S + 600) * S, "allowed_lag_s": 15}
         stored = list(Replay([alarm], recording, **options))
         assert recording.series_count == 3
-        assert recording.newest_us() == (START_S + 540) * S
+        assert stored_span_us(store, [alarm]) == (START_S * S, (START_S + 540) * S)
     finally:
         store.close()
     assert stored == replay(samples, alarm)
