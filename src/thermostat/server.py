@@ -62,7 +62,9 @@ class Server:
             notify=self._notifier.wake,
             clock=clock,
             registry=registry,
+            queue_samples=conf.evaluator.queue_samples,
         )
+        self._store.subscribe(self._evaluator.described)
         ingest = Ingest(
             self._store,
             self._evaluator.stored,

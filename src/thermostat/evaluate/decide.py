@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Deciding: datapoints in, a state with its reason out. Pure: no I/O, no clock.
+"""Deciding: vectors of datapoints in, vectors of states out. Pure: no I/O, no clock.
 
 The rule, over the window's N datapoints of which M must agree:
 
@@ -11,164 +11,115 @@ The rule, over the window's N datapoints of which M must agree:
 With M = N this is Aodh's rule to the letter. `treat_missing_data` says how a period without samples
 counts: not at all (`missing`), as breaching, as not breaching, or so that too few of them keep the
 state (`ignore`).
+
+Every array has one element per window, or one row per datapoint, oldest first, and one column per
+window. `reference.py` says the same for one window in plain Python.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import fsum, sqrt
-from typing import Any
+from collections.abc import Mapping
 
-from thermostat.alarms.model import MissingData, State, Statistic, ThresholdRule
+import numpy as np
+from numpy.typing import NDArray
 
-OUTLIER_SIGMAS = 2.0
+from thermostat.alarms.model import State
+from thermostat.alarms.query import Operator
+from thermostat.alarms.rules import MissingData
 
+OK, UNKNOWN, ALARM = np.int8(0), np.int8(1), np.int8(2)
+"""States as numbers, in the order of Kleene's logic: `and` is the least, `or` the greatest."""
 
-@dataclass(frozen=True, slots=True)
-class Datapoint:
-    """One statistic of one period, (start, end], over a whole group."""
+STATES: tuple[State, ...] = (State.OK, State.INSUFFICIENT_DATA, State.ALARM)
+"""The state of each number."""
+NUMBERS: Mapping[State, int] = {state: number for number, state in enumerate(STATES)}
 
-    start_us: int
-    end_us: int
-    count: int
-    """How many samples it was made from; 0: it is missing."""
-    value: float | None
-    """The statistic, in the meter's unit; None where it is missing."""
+_POLICIES = tuple(MissingData)
+POLICY_NUMBERS: Mapping[MissingData, int] = {policy: i for i, policy in enumerate(_POLICIES)}
+_IGNORE = POLICY_NUMBERS[MissingData.IGNORE]
+_BREACHING = POLICY_NUMBERS[MissingData.BREACHING]
+_NOT_BREACHING = POLICY_NUMBERS[MissingData.NOT_BREACHING]
 
+_BELOW, _EQUAL, _ABOVE = 1, 2, 4
+OPERATOR_MASKS: Mapping[Operator, int] = {
+    Operator.LT: _BELOW,
+    Operator.LE: _BELOW | _EQUAL,
+    Operator.EQ: _EQUAL,
+    Operator.NE: _BELOW | _ABOVE,
+    Operator.GE: _EQUAL | _ABOVE,
+    Operator.GT: _ABOVE,
+}
+"""Which of below, equal and above breach, as bits."""
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The state that follows from a window, and why."""
+TOLERANCE = 1e-12
+"""A value that is this close to its threshold, relative to the threshold, is equal to it.
 
-    state: State
-    reason: str
-    reason_data: dict[str, Any]
-
-
-def datapoint(
-    statistic: Statistic, start_us: int, end_us: int, samples: Sequence[tuple[int, float]]
-) -> Datapoint:
-    """Make one datapoint from the (event time, volume) pairs of one period, in any order."""
-    count = len(samples)
-    if not count:
-        return Datapoint(start_us, end_us, 0, None)
-    volumes = [volume for _, volume in samples]
-    match statistic:
-        case Statistic.AVG:
-            value = _total(volumes) / count
-        case Statistic.MIN:
-            value = min(volumes)
-        case Statistic.MAX:
-            value = max(volumes)
-        case Statistic.SUM:
-            value = _total(volumes)
-        case Statistic.COUNT:
-            value = float(count)
-        case Statistic.LAST:
-            value = max(samples)[1]
-        case Statistic.STDDEV:
-            mean = _total(volumes) / count
-            value = sqrt(_total([(volume - mean) * (volume - mean) for volume in volumes]) / count)
-    return Datapoint(start_us, end_us, count, value)
+Sums of floating-point numbers depend on their order in the last digits; a decision must not.
+"""
+OUTLIER_SIGMAS = 2
 
 
-def _total(values: Sequence[float]) -> float:
-    """Add exactly; what is too large for a float becomes infinite, or no number at all."""
-    try:
-        return fsum(values)
-    except (OverflowError, ValueError):
-        return sum(values)
+def breaches(
+    values: NDArray[np.float64], threshold: NDArray[np.float64], mask: NDArray[np.uint8]
+) -> NDArray[np.bool_]:
+    """Tell which values breach; one that is no number breaches nothing."""
+    tolerance = np.abs(threshold) * TOLERANCE
+    relation = (values > threshold + tolerance).view(np.uint8) << np.uint8(2)
+    relation |= (values < threshold - tolerance).view(np.uint8)
+    relation |= (relation == 0).view(np.uint8) << np.uint8(1)
+    relation &= mask
+    breaching: NDArray[np.bool_] = (relation != 0) & ~np.isnan(values)
+    return breaching
 
 
-def window_length(rule: ThresholdRule) -> int:
-    """Give how many datapoints `judge` wants: N, or 2 N where outliers are to be excluded."""
-    return rule.evaluation_periods * (2 if rule.exclude_outliers else 1)
+def states(
+    present: NDArray[np.uint8],
+    breaching: NDArray[np.uint8],
+    *,
+    periods: int,
+    needed: NDArray[np.uint8],
+    policy: NDArray[np.uint8],
+    state: NDArray[np.int8],
+) -> NDArray[np.int8]:
+    """Give the states that follow; `UNDECIDED` where the newest datapoint decides.
+
+    `present` counts the datapoints that exist among the last `periods`, `breaching` those of them
+    that breach.
+    """
+    missing = np.uint8(periods) - present
+    holding = present - breaching
+    breaching = breaching + np.where(policy == _BREACHING, missing, np.uint8(0))
+    holding += np.where(policy == _NOT_BREACHING, missing, np.uint8(0))
+    after = state.copy()
+    undecided = (state == UNKNOWN) & (present > 0)
+    after[undecided] = UNDECIDED
+    np.copyto(after, OK, where=holding >= needed)
+    np.copyto(after, ALARM, where=breaching >= needed)
+    too_few = (breaching + holding) < needed
+    np.copyto(after, UNKNOWN, where=too_few)
+    np.copyto(after, state, where=too_few & (policy == _IGNORE))
+    return after
 
 
-def judge(rule: ThresholdRule, datapoints: Sequence[Datapoint], state: State) -> Verdict:
-    """Judge a window of `window_length(rule)` datapoints, oldest first, against its rule."""
-    if rule.exclude_outliers:
-        datapoints = _without_outliers(datapoints)
-    window = datapoints[-rule.evaluation_periods :]
-    present = [point for point in window if point.count]
-    missing = rule.evaluation_periods - len(present)
-    breaching = sum(_breaches(rule, point) for point in present)
-    holding = len(present) - breaching
-    if rule.treat_missing_data is MissingData.BREACHING:
-        breaching += missing
-    elif rule.treat_missing_data is MissingData.NOT_BREACHING:
-        holding += missing
-
-    if breaching + holding < rule.needed:
-        if rule.treat_missing_data is MissingData.IGNORE:
-            return _verdict(rule, state, state, window)
-        return _verdict(rule, State.INSUFFICIENT_DATA, state, window)
-    if breaching >= rule.needed:
-        return _verdict(rule, State.ALARM, state, window)
-    if holding >= rule.needed:
-        return _verdict(rule, State.OK, state, window)
-    if state is State.INSUFFICIENT_DATA and present:
-        newest = State.ALARM if _breaches(rule, present[-1]) else State.OK
-        return _verdict(rule, newest, state, window)
-    return _verdict(rule, state, state, window)
+UNDECIDED = np.int8(-1)
+"""From insufficient data, with datapoints that do not agree: the newest one decides."""
 
 
-def _breaches(rule: ThresholdRule, point: Datapoint) -> bool:
-    return rule.comparison_operator.holds(point.value, rule.threshold)
+def without_outliers(counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which datapoints stay: those whose sample count is within mean ± 2 sigma, or 0.
+
+    Mean and sigma are over the window's datapoints that exist. In whole numbers, so exactly:
+    |c - S/n| ≤ 2 sigma is (c n - S)² ≤ 4 (n Q - S²), with S the sum and Q the sum of squares.
+    """
+    counts = counts.astype(np.int64)
+    number = np.count_nonzero(counts, axis=0)
+    total = counts.sum(axis=0)
+    spread = number * (counts * counts).sum(axis=0) - total * total
+    away = counts * number - total
+    stays: NDArray[np.bool_] = (counts == 0) | (away * away <= OUTLIER_SIGMAS**2 * spread)
+    return stays
 
 
-def _without_outliers(datapoints: Sequence[Datapoint]) -> Sequence[Datapoint]:
-    """Drop the datapoints whose sample count lies outside mean ± 2 sigma of the window's counts."""
-    present = [point for point in datapoints if point.count]
-    if not present:
-        return datapoints
-    mean = fsum(point.count for point in present) / len(present)
-    sigma = sqrt(fsum((point.count - mean) ** 2 for point in present) / len(present))
-    return [
-        point
-        for point in datapoints
-        if not point.count or abs(point.count - mean) <= OUTLIER_SIGMAS * sigma
-    ]
-
-
-def _verdict(
-    rule: ThresholdRule, state: State, previous: State, window: Sequence[Datapoint]
-) -> Verdict:
-    """Say the outcome in words and in Aodh's `reason_data` form."""
-    present = [point for point in window if point.count]
-    most_recent = present[-1].value if present else None
-    change = f"Transition to {state}" if state is not previous else f"Remaining as {state}"
-    if state is State.INSUFFICIENT_DATA:
-        disposition, count = "unknown", rule.evaluation_periods - len(present)
-        why = f"{count} of {rule.evaluation_periods} datapoints missing"
-    else:
-        disposition = "outside" if state is State.ALARM else "inside"
-        count = sum(_breaches(rule, point) is (state is State.ALARM) for point in present)
-        why = f"{count} samples {disposition} threshold, most recent: {_figure(most_recent)}"
-    values = ", ".join(_figure(point.value) if point.count else "missing" for point in window)
-    test = (
-        f"{rule.statistic} of {rule.meter_name} over {rule.period} s "
-        f"{rule.comparison_operator.symbol} {_figure(rule.threshold)}"
-    )
-    return Verdict(
-        state,
-        f"{change} due to {why} ({test}: {values or 'missing'})",
-        {
-            "type": "threshold",
-            "disposition": disposition,
-            "count": count,
-            "most_recent": most_recent,
-            "datapoints": [
-                {
-                    "period_start": point.start_us / 1e6,
-                    "period_end": point.end_us / 1e6,
-                    "value": point.value if point.count else None,
-                    "count": point.count,
-                }
-                for point in window
-            ],
-        },
-    )
-
-
-def _figure(value: float | None) -> str:
-    return "none" if value is None else f"{value:.6g}"
+def newest_kept(keep: NDArray[np.bool_], periods: int) -> NDArray[np.bool_]:
+    """Tell which datapoints are the newest `periods` of those that are kept."""
+    rank_from_newest = np.cumsum(keep[::-1], axis=0)[::-1]
+    chosen: NDArray[np.bool_] = keep & (rank_from_newest <= periods)
+    return chosen

@@ -4,251 +4,542 @@
 It stores nothing and calls nobody: `evaluate` returns transitions, and whoever runs it tells with
 `committed` or `rejected` what became of them. An alarm is not judged further while one of its
 transitions is open, so that no judgement rests on a state that was never written.
+
+Whoever drives it lets it know of series before their samples: `store.subscribe(engine.describe)`.
 """
 
+import gc
 import logging
-import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
 
-import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from thermostat.alarms.constraints import is_open
-from thermostat.alarms.model import Alarm, Transition
-from thermostat.evaluate.decide import judge
-from thermostat.evaluate.matching import AlarmIndex
-from thermostat.evaluate.window import Window
+from thermostat.alarms.model import NOT_EVALUATED, Alarm, State, Transition
+from thermostat.alarms.rules import ThresholdRule
+from thermostat.evaluate import decide
+from thermostat.evaluate.composites import Program
+from thermostat.evaluate.joined import Joined, action_bits
+from thermostat.evaluate.pool import Pool
+from thermostat.evaluate.residents import NONE, Residents
+from thermostat.evaluate.schedules import ALWAYS, Schedules
+from thermostat.evaluate.telling import Judged, judged
+from thermostat.evaluate.ticks import US_PER_S, tick_s, window_us
+from thermostat.evaluate.windows import Windows, Work, in_portions
 from thermostat.samples.wire import MAX_FUTURE_US
 from thermostat.store.base import Batch, SampleStore, Selection, Series
 
 LOG = logging.getLogger(__name__)
-US_PER_S = 1_000_000
-MOST_STEPS_BEHIND = 1000
-"""After a longer pause than this many steps an alarm goes on with the newest ones."""
+MOST_TOLD = 10_000
+"""Transitions that one call of `evaluate` gives, or little more; the next call gives the others."""
+SLICE_US = 600 * US_PER_S
+"""How much event time is read from the store at once when all windows are rebuilt."""
+ASKED_EACH = 1000
+"""New windows up to this number have their members looked up one by one."""
+ON_ITS_WAY_US = 60 * US_PER_S
+"""How long a stored sample may be on its way to `ingest`."""
+ALARMS_AT_ONCE = 20_000
+"""Alarms whose definitions are held in memory at once while all are loaded."""
+_NEWEST = -1
+_NO_NUMBERS = np.empty(0, np.int64)
+_NO_MEMBERS, _SOME_MISSING, _SETTLED = 1, 2, 3
 
 
 @dataclass(slots=True)
-class _Resident:
-    """One alarm that is being evaluated."""
+class _Opening:
+    """Windows that are to be opened, as columns."""
 
-    alarm: Alarm
-    window: Window
-    judged_us: int
-    """The last step that was judged."""
-    since_us: int
-    """When its window was opened: until the allowed lag after this, senders may catch up."""
-    open_transition: bool = False
+    rules: list[ThresholdRule] = field(default_factory=list)
+    projects: list[str] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
+    reach_us: list[int] = field(default_factory=list)
+    """How far back from now each may have to be filled."""
+    begin_us: list[int] = field(default_factory=list)
+    """After which event time each is judged; `_NEWEST`: from the newest step with samples."""
+    schedules: list[int] = field(default_factory=list)
+    repeats: list[int] = field(default_factory=list)
+    told: list[int] = field(default_factory=list)
+    is_leaf: list[bool] = field(default_factory=list)
+    composites: list[tuple[int, Alarm, Program, int]] = field(default_factory=list)
+    """Number, alarm, program, and where its windows begin."""
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Let no collection walk over the growing dictionaries again and again; it finds nothing."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class Engine:
-    """Evaluates alarms over live windows that ingestion feeds. Every method is thread-safe."""
+    """Evaluates alarms over live windows that ingestion feeds. Not thread-safe."""
 
     def __init__(self, store: SampleStore, allowed_lag_s: float) -> None:
         self._store = store
         self._allowed_lag_us = int(allowed_lag_s * US_PER_S)
-        self._lock = threading.RLock()
-        self._residents: dict[str, _Resident] = {}
-        self._index = AlarmIndex()
-        self._series: dict[int, Series] = {}
-        self._alarms_by_series: dict[int, tuple[str, ...]] = {}
+        self._windows = Windows(self._allowed_lag_us)
+        self._schedules = Schedules()
+        self._residents = Residents()
+        self._joined = Joined(self._residents, self._windows, self._schedules)
+        self._open: dict[int, tuple[Pool, int, int, int]] = {}
+        """By alarm with an open transition: its pool, column, step, and what is told then."""
+        self._on_its_way_until_us = 0
+        self._paused_us: int | None = None
+        """The step at which judging goes on once its transitions are written."""
         self.failures = 0
         """Steps that could not be judged; their reasons are in the log."""
 
     def __len__(self) -> int:
         return len(self._residents)
 
-    def put(self, alarm: Alarm, now_us: int) -> None:
-        """Evaluate this alarm from now on, or with this definition from now on.
+    @property
+    def held(self) -> int:
+        """How many samples wait for the steps that they belong to."""
+        return self._windows.held
 
-        Raises StoreError if its window cannot be read; then nothing has changed.
+    @property
+    def dropped(self) -> int:
+        """How many samples there was no room for among those that wait."""
+        return self._windows.dropped
+
+    @property
+    def judged_us(self) -> int | None:
+        """Up to when every step of every alarm has been judged and written; None without alarms."""
+        return self._windows.judged_us
+
+    # -- alarms ---------------------------------------------------------------------------------
+
+    def load(self, alarms: Iterable[Alarm], now_us: int, judged_us: int | None) -> None:
+        """Evaluate all these alarms from now on: the start of a service.
+
+        Their windows are rebuilt from the store. They are judged from the step after `judged_us`
+        on, or after the last one whose judgement was written where that is later; with None, from
+        the newest step that has samples on. Raises StoreError.
         """
-        with self._lock:
-            known = self._residents.get(alarm.alarm_id)
-            if known and known.alarm.revision > alarm.revision:
-                return  # two edits at once: the newer one came first
-            if known and (known.alarm.rule, known.alarm.project_id) == (
-                alarm.rule,
-                alarm.project_id,
-            ):
-                known.alarm = alarm
-                self._reopen(known)
-                return
-            window = self._load_window(alarm, now_us)
-            self.remove(alarm.alarm_id)
-            self._open(alarm, window, now_us)
+        with _no_garbage_collection():
+            opened, begin_us = [_NO_NUMBERS], [_NO_NUMBERS]
+            reach_us = 0
+            for portion in in_portions(alarms, ALARMS_AT_ONCE):
+                opening = self._admit(portion, judged_us)
+                opened.append(self._open_all(opening))
+                begin_us.append(np.array(opening.begin_us, np.int64))
+                reach_us = max(reach_us, max(opening.reach_us, default=0))
+            windows = np.concatenate(opened)
+            if len(windows):
+                self._windows.populate(windows, self._store.all_series())
+                self._windows.trim()
+                self._rebuild(windows, np.concatenate(begin_us), reach_us, now_us)
+
+    def put(self, alarm: Alarm, now_us: int) -> None:
+        """Evaluate this alarm from now on, or with this definition. Raises StoreError."""
+        self.put_all([alarm], now_us)
+
+    def put_all(self, alarms: Sequence[Alarm], now_us: int) -> None:
+        """Evaluate these alarms from now on, or with these definitions from now on.
+
+        They are judged from the newest step that has samples on. Raises StoreError; the alarms are
+        then not evaluated, and may be put again.
+        """
+        opening = self._admit(alarms, None)
+        if not opening.rules and not opening.composites:
+            return
+        windows = self._open_all(opening)
+        if not len(windows):
+            return
+        try:
+            self._fill(windows, opening, now_us)
+        except Exception:
+            for number in set(opening.numbers):
+                self.remove(self._residents.alarm_id(number))
+            raise
 
     def remove(self, alarm_id: str) -> None:
         """Evaluate this alarm no longer; nothing happens if it was not being evaluated."""
-        with self._lock:
-            resident = self._residents.pop(alarm_id, None)
-            if resident is None:
-                return
-            self._index.remove(alarm_id, _selection(resident.alarm))
-            self._rematch(resident.alarm.rule.meter_name)
+        number = self._residents.find(alarm_id)
+        if number is None:
+            return
+        if number in self._joined:
+            self._joined.remove(number)
+        else:
+            self._windows.close(int(self._residents.window[number]))
+        self._open.pop(number, None)
+        self._residents.remove(number)
+        self._joined.note_state(alarm_id, int(decide.UNKNOWN))
+
+    def _admit(self, alarms: Iterable[Alarm], judged_us: int | None) -> _Opening:
+        """Take in alarms; give the windows that must be opened for them."""
+        opening = _Opening()
+        for alarm in alarms:
+            known = self._residents.find(alarm.alarm_id)
+            if known is not None:
+                if self._residents.revision[known] > alarm.revision:
+                    continue  # two edits at once: the newer one came first
+                if self._residents.is_same(known, alarm):
+                    self._update(known, alarm)
+                    continue
+                self.remove(alarm.alarm_id)
+            self._add(alarm, judged_us, opening)
+        return opening
+
+    def _add(self, alarm: Alarm, judged_us: int | None, opening: _Opening) -> None:
+        number = self._residents.add(alarm)
+        begin_us = _NEWEST if judged_us is None else max(judged_us, alarm.judged_us or 0)
+        if isinstance(alarm.rule, ThresholdRule):
+            opening.rules.append(alarm.rule)
+            opening.projects.append(alarm.project_id)
+            opening.numbers.append(number)
+            opening.states.append(alarm.state)
+            opening.begin_us.append(begin_us)
+            opening.reach_us.append(self._reach_us(alarm.rule))
+            opening.schedules.append(self._schedules.number(alarm.time_constraints))
+            opening.repeats.append(action_bits(alarm) if alarm.repeat_actions else 0)
+            opening.told.append(0 if alarm.state_reason == NOT_EVALUATED else _SETTLED)
+            opening.is_leaf.append(False)
+            return
+        program = Program.of(alarm.rule)
+        leaves = len(program.leaves)
+        states = alarm.rule_states
+        if len(states) != leaves:
+            states = (State.INSUFFICIENT_DATA,) * leaves
+        opening.composites.append((number, alarm, program, len(opening.rules)))
+        opening.rules += program.leaves
+        opening.projects += [alarm.project_id] * leaves
+        opening.numbers += [number] * leaves
+        opening.states += states
+        opening.begin_us += [begin_us] * leaves
+        opening.reach_us += map(self._reach_us, program.leaves)
+        opening.schedules += [ALWAYS] * leaves
+        opening.repeats += [0] * leaves
+        opening.told += [_SETTLED] * leaves
+        opening.is_leaf += [True] * leaves
+
+    def _open_all(self, opening: _Opening) -> NDArray[np.int64]:
+        numbers = np.array(opening.numbers, np.int64)
+        windows = self._windows.open_all(
+            opening.rules, opening.projects, alarms=numbers, states=opening.states
+        )
+        for pool, cols, own in self._windows.locate_all(windows):
+            pool.schedule[cols] = np.array(opening.schedules, np.int32)[own]
+            pool.repeats[cols] = np.array(opening.repeats, np.uint8)[own]
+            pool.told[cols] = np.array(opening.told, np.uint8)[own]
+            pool.is_leaf[cols] = np.array(opening.is_leaf, np.bool_)[own]
+        plain = ~np.array(opening.is_leaf, np.bool_)
+        self._residents.window[numbers[plain]] = windows[plain]
+        for number, alarm, program, begin in opening.composites:
+            own_windows = windows[begin : begin + len(program.leaves)].tolist()
+            self._joined.add(number, alarm, program, tuple(own_windows), self._state_of)
+        if self._joined.names_any:
+            for number in dict.fromkeys(
+                chain(numbers[plain].tolist(), (one for one, *_ in opening.composites))
+            ):
+                alarm_id = self._residents.alarm_id(number)
+                self._joined.note_state(alarm_id, self._state_of(alarm_id))
+        return windows
+
+    def _update(self, number: int, alarm: Alarm) -> None:
+        """Go on with an alarm whose group and rule are as they were."""
+        self._residents.revision[number] = alarm.revision
+        if number in self._joined:
+            self._joined.update(number, alarm)
+        else:
+            self._open.pop(number, None)
+            pool, col = self._windows.locate(int(self._residents.window[number]))
+            pool.state[col] = decide.NUMBERS[alarm.state]
+            pool.schedule[col] = self._schedules.number(alarm.time_constraints)
+            pool.repeats[col] = action_bits(alarm) if alarm.repeat_actions else 0
+            pool.frozen[col] = False
+            pool.touched[col] = True
+        self._joined.note_state(alarm.alarm_id, decide.NUMBERS[alarm.state])
+
+    def _state_of(self, alarm_id: str) -> int:
+        """Give the written state of any alarm; insufficient data where it is not evaluated."""
+        number = self._residents.find(alarm_id)
+        if number is None:
+            return int(decide.UNKNOWN)
+        window = int(self._residents.window[number])
+        if window == NONE:
+            return self._joined.state_of(number)
+        pool, col = self._windows.locate(window)
+        return int(pool.state[col])
+
+    # -- windows from the store -----------------------------------------------------------------
+
+    def _fill(self, windows: NDArray[np.int64], opening: _Opening, now_us: int) -> None:
+        """Fill windows beside others that ingestion feeds already."""
+        feeding = self._windows.populate(windows, self._series_for(opening))
+        reach_us = np.array(opening.reach_us, np.int64)
+        start_us = now_us - int(reach_us.max())
+        read = self._store.scan(feeding, start_us, now_us + MAX_FUTURE_US)
+        self._windows.report(read)
+        newest_us = self._windows.newest_us(windows, now_us)
+        newest_us = np.where(newest_us > now_us - reach_us, newest_us, now_us)
+        self._windows.begin(windows, newest_us - self._windows.ticks_us(windows), now_us)
+        self._windows.refill(windows, read, on_its_way=True)
+        self._on_its_way_until_us = now_us + ON_ITS_WAY_US
+
+    def _rebuild(
+        self,
+        windows: NDArray[np.int64],
+        begin_us: NDArray[np.int64],
+        reach_us: int,
+        now_us: int,
+    ) -> None:
+        """Fill all windows, slice by slice of event time."""
+        judged_before = begin_us != _NEWEST
+        oldest_us = int(begin_us[judged_before].min(initial=now_us))
+        start_us = min(oldest_us, now_us) - reach_us
+        if not judged_before.all():
+            for part in self._slices(start_us, now_us):
+                self._windows.report(part)
+            newest_us = self._windows.newest_us(windows, now_us)
+            newest_us -= self._windows.ticks_us(windows)
+            begin_us = np.where(judged_before, begin_us, newest_us)
+        self._windows.begin(windows, begin_us, now_us)
+        for part in self._slices(start_us, now_us):
+            self._windows.report(part)
+            self._windows.refill(windows, part, on_its_way=False)
+
+    def _slices(self, start_us: int, now_us: int) -> Iterator[Batch]:
+        ends_us = [*range(start_us + SLICE_US, now_us, SLICE_US), now_us, now_us + MAX_FUTURE_US]
+        for end_us in ends_us:
+            yield self._store.scan(None, start_us, end_us)
+            start_us = end_us
+
+    def _reach_us(self, rule: ThresholdRule) -> int:
+        """Give how far back from now a window may have to be filled."""
+        return window_us(rule) + self._allowed_lag_us + 2 * tick_s(rule.period) * US_PER_S
+
+    def _series_for(self, opening: _Opening) -> Iterable[Series]:
+        """Give every series that may feed one of these windows, each once."""
+        selections = {
+            (rule.meter_name, project_id, rule.query): Selection(
+                rule.meter_name, project_id, rule.query
+            )
+            for rule, project_id in zip(opening.rules, opening.projects, strict=True)
+        }
+        if len(selections) > ASKED_EACH:
+            return self._store.all_series()
+        found = (one for chosen in selections.values() for one in self._store.series(chosen))
+        return {one.series_id: one for one in found}.values()
+
+    # -- samples --------------------------------------------------------------------------------
+
+    def describe(self, series: Sequence[Series]) -> None:
+        """Take in new and changed series, before their samples."""
+        self._windows.describe(series)
 
     def ingest(self, batch: Batch) -> int:
-        """Add stored samples to the windows of the alarms whose groups they belong to.
+        """Count stored samples in the windows of the alarms whose groups they belong to.
 
-        Gives how many of them came too late for an open window of such an alarm.
+        Gives how many of them came too late for a window that they match.
         """
-        late = 0
-        with self._lock:
-            for series_id, timestamp_us, volume in zip(
-                batch.series_id.tolist(),
-                batch.timestamp_us.tolist(),
-                batch.volume.tolist(),
-                strict=True,
-            ):
-                for alarm_id in self._matching(series_id):
-                    window = self._residents[alarm_id].window
-                    late += not window.add(series_id, timestamp_us, volume)
-        return late
+        return self._windows.ingest(batch)
+
+    # -- judging --------------------------------------------------------------------------------
 
     def evaluate(self, now_us: int) -> list[Transition]:
-        """Judge every step that is due at this time; give what is worth telling, one per alarm.
+        """Judge every step that is due at this time, in the order of event time.
 
-        An alarm that cannot be judged, which is a fault of ours, costs the others nothing: its step
-        is passed over.
+        Gives what is to be written, at most one transition an alarm: call it again when it was told
+        what became of them, until it gives none. An alarm that cannot be judged, which is a fault
+        of ours, costs the others nothing: its step is passed over.
         """
-        transitions = []
-        with self._lock:
-            for resident in self._residents.values():
-                try:
-                    transition = self._advance(resident, now_us)
-                except Exception:  # one alarm must not end all alarming
-                    self.failures += 1
-                    LOG.exception("Alarm %s cannot be judged", resident.alarm.alarm_id)
-                    continue
-                if transition is not None:
-                    transitions.append(transition)
-        return transitions
+        if now_us > self._on_its_way_until_us:
+            self._windows.forget_read()
+        transitions: list[Transition] = []
+        if self._paused_us is not None:
+            transitions = self._joined.judge(self._paused_us, now_us)
+            if transitions:
+                return transitions
+            self._paused_us = None
+        while len(transitions) < MOST_TOLD:
+            self._windows.release()
+            work = self._windows.due(now_us)
+            if not work:
+                break
+            self._judge_in_order(work, now_us, transitions)
+            if self._paused_us is not None:
+                return transitions
+            if not self._windows.held:
+                break
+        return transitions + self._joined.judge(now_us, now_us)
+
+    def _judge_in_order(self, work: list[Work], now_us: int, transitions: list[Transition]) -> None:
+        """Judge step by step; pause where composite alarms must wait for what is written first."""
+        while work and len(transitions) < MOST_TOLD:
+            step_us = min(one.next_step() * one.pool.tick_us for one in work)
+            before = len(transitions)
+            for one in work:
+                if step_us % one.pool.tick_us == 0:
+                    step = step_us // one.pool.tick_us
+                    cols = one.at(step)
+                    if len(cols):
+                        self._judge(one.pool, step, cols, now_us, transitions)
+            if self._is_to_pause(step_us, now_us, transitions, before):
+                self._paused_us = step_us
+                return
+            work = [rest for one in work if (rest := one.rest()) is not None]
+
+    def _is_to_pause(
+        self, step_us: int, now_us: int, transitions: list[Transition], before: int
+    ) -> bool:
+        """Judge composite alarms, unless what was told since `before` must be written first."""
+        if any(self._joined.is_named(one.alarm_id) for one in transitions[before:]):
+            return True
+        joined = self._joined.judge(step_us, now_us)
+        transitions += joined
+        return bool(joined)
+
+    def _judge(
+        self,
+        pool: Pool,
+        step: int,
+        cols: NDArray[np.int64],
+        now_us: int,
+        transitions: list[Transition],
+    ) -> None:
+        try:
+            after = pool.judge(step, cols)
+        except Exception:
+            if len(cols) > 1:  # find the one that is at fault
+                for part in np.array_split(cols, 2):
+                    self._judge(pool, step, part, now_us, transitions)
+                return
+            self._pass_over(pool, step, int(cols[0]))
+            return
+        own = pool.compact(cols)
+        changed = after != pool.state[own]
+        called = (pool.repeats[own] >> after.view(np.uint8)) & np.uint8(1) != 0
+        told = changed | called | self._lacks_words(pool, cols, after, changed)
+        if pool.schedule.any():
+            told &= self._schedules.open(pool.schedule[own], step * pool.tick_us)
+        is_leaf = pool.is_leaf[own]
+        if is_leaf.any():
+            self._step_leaves(pool, cols, after, is_leaf & (changed | called))
+            told &= ~is_leaf
+        pool.advance(step, cols[~told] if told.any() else cols)
+        found = np.flatnonzero(told)
+        if len(found):
+            found = found[: max(1, MOST_TOLD - len(transitions))]
+            transitions.extend(self._tell(pool, step, cols[found], after[found], now_us))
+
+    def _lacks_words(
+        self,
+        pool: Pool,
+        cols: NDArray[np.int64],
+        after: NDArray[np.int8],
+        changed: NDArray[np.bool_],
+    ) -> NDArray[np.bool_]:
+        """Tell which stay in insufficient data for a reason that was not told yet."""
+        own = pool.compact(cols)
+        lacking: NDArray[np.bool_] = (
+            (after == decide.UNKNOWN) & ~changed & (pool.told[own] != _SETTLED)
+        )
+        if lacking.any():
+            found = np.flatnonzero(lacking)
+            lacking[found] = pool.told[cols[found]] != self._words_for(pool, cols[found])
+        return lacking
+
+    def _words_for(self, pool: Pool, cols: NDArray[np.int64]) -> NDArray[np.uint8]:
+        has_members = self._windows.member_counts(pool.window[cols]) > 0
+        return np.where(has_members, _SOME_MISSING, _NO_MEMBERS).astype(np.uint8)
+
+    def _step_leaves(
+        self,
+        pool: Pool,
+        cols: NDArray[np.int64],
+        after: NDArray[np.int8],
+        woken: NDArray[np.bool_],
+    ) -> None:
+        found = np.flatnonzero(woken)
+        pool.state[cols[found]] = after[found]
+        self._joined.step(pool.alarm[cols[found]].tolist())
+
+    def _tell(
+        self,
+        pool: Pool,
+        step: int,
+        cols: NDArray[np.int64],
+        after: NDArray[np.int8],
+        now_us: int,
+    ) -> Iterator[Transition]:
+        words = np.where(after == decide.UNKNOWN, self._words_for(pool, cols), 0)
+        groups = self._windows.groups(
+            pool.window[cols].astype(np.int64),
+            np.full(len(cols), (step - pool.ticks) * pool.tick_us),
+        )
+        for one, group, told in zip(
+            judged(pool, step, cols, after), groups, words.tolist(), strict=True
+        ):
+            number = int(pool.alarm[one.col])
+            try:
+                meter = self._windows.meter_of(int(pool.window[one.col]))
+                reason, data = one.reason(meter, group)
+            except Exception:
+                self._pass_over(pool, step, one.col)
+                continue
+            pool.frozen[one.col] = True
+            self._open[number] = (pool, one.col, step, told)
+            yield self._transition(number, one, (reason, data), now_us)
+
+    def _transition(
+        self, number: int, one: Judged, reason: tuple[str, dict[str, object]], now_us: int
+    ) -> Transition:
+        called = int(one.pool.repeats[one.col]) >> decide.NUMBERS[one.after] & 1
+        return Transition(
+            alarm_id=self._residents.alarm_id(number),
+            revision=int(self._residents.revision[number]),
+            previous=one.before,
+            state=one.after,
+            reason=reason[0],
+            reason_data=reason[1],
+            timestamp_us=now_us,
+            step_us=one.step * one.pool.tick_us,
+            quiet=one.after is one.before and not called,
+        )
+
+    def _pass_over(self, pool: Pool, step: int, col: int) -> None:
+        """Go on behind a step that cannot be judged, within the handler of what it raised."""
+        self.failures += 1
+        alarm_id = self._residents.alarm_id(int(pool.alarm[col]))
+        LOG.exception("Alarm %s cannot be judged", alarm_id)
+        pool.advance(step, np.array([col]))
+
+    # -- what became of it ----------------------------------------------------------------------
 
     def committed(self, transition: Transition) -> None:
         """Go on from the state that this transition left in the database."""
-        with self._lock:
-            resident = self._residents.get(transition.alarm_id)
-            # Where an edit came between writing and telling, `put` has brought the newer alarm.
-            if resident and resident.alarm.revision == transition.revision:
-                resident.alarm = _after(resident.alarm, transition)
-                resident.open_transition = False
+        number = self._residents.find(transition.alarm_id)
+        # Where an edit came between writing and telling, `put` has brought the newer alarm.
+        if number is None or self._residents.revision[number] != transition.revision:
+            return
+        if number in self._joined:
+            self._joined.committed(number, transition)
+        elif number in self._open:
+            pool, col, step, told = self._open.pop(number)
+            pool.state[col] = decide.NUMBERS[transition.state]
+            pool.told[col] = told
+            pool.frozen[col], pool.touched[col] = False, True
+            pool.advance(step, np.array([col]))
+        self._residents.revision[number] += transition.is_change
+        self._joined.note_state(transition.alarm_id, decide.NUMBERS[transition.state])
 
     def rejected(self, transition: Transition) -> None:
         """Judge the step of this transition again: it could not be written."""
-        with self._lock:
-            resident = self._residents.get(transition.alarm_id)
-            if resident:
-                self._reopen(resident)
-
-    @staticmethod
-    def _reopen(resident: _Resident) -> None:
-        """Judge the step of an open transition again."""
-        if resident.open_transition:
-            resident.judged_us -= resident.window.tick_us
-            resident.open_transition = False
-
-    # -- steps ----------------------------------------------------------------------------------
-
-    def _advance(self, resident: _Resident, now_us: int) -> Transition | None:
-        """Judge the due steps of one alarm, up to the first that is worth telling."""
-        window, tick_us = resident.window, resident.window.tick_us
-        newest_us = window.floor(now_us)
-        oldest_us = newest_us - MOST_STEPS_BEHIND * tick_us
-        resident.judged_us = max(resident.judged_us, oldest_us)
-        while not resident.open_transition and resident.judged_us < newest_us:
-            step_us = resident.judged_us + tick_us
-            deadline_us = max(step_us, resident.since_us) + self._allowed_lag_us
-            if now_us < deadline_us and not window.is_complete(step_us, now_us):
-                break
-            resident.judged_us = step_us
-            transition = self._judge(resident, step_us, now_us)
-            window.forget(step_us)
-            if transition is not None:
-                resident.open_transition = True
-                return transition
-        return None
-
-    @staticmethod
-    def _judge(resident: _Resident, step_us: int, now_us: int) -> Transition | None:
-        alarm = resident.alarm
-        if not is_open(alarm.time_constraints, step_us):
-            return None
-        verdict = judge(alarm.rule, resident.window.datapoints(step_us), alarm.state)
-        repeats = alarm.repeat_actions and alarm.actions(verdict.state)
-        if verdict.state is alarm.state and not repeats:
-            return None
-        return Transition(
-            alarm_id=alarm.alarm_id,
-            revision=alarm.revision,
-            previous=alarm.state,
-            state=verdict.state,
-            reason=verdict.reason,
-            reason_data=verdict.reason_data,
-            timestamp_us=now_us,
-        )
-
-    # -- groups ---------------------------------------------------------------------------------
-
-    def _load_window(self, alarm: Alarm, now_us: int) -> Window:
-        """Build the window of an alarm from the store."""
-        window = Window(alarm.rule)
-        series = self._store.series(_selection(alarm))
-        start_us = now_us - window.length_us - self._allowed_lag_us - window.tick_us
-        ids = [one.series_id for one in series]
-        self._fill(window, self._store.scan(ids, start_us, now_us + MAX_FUTURE_US))
-        return window
-
-    def _open(self, alarm: Alarm, window: Window, now_us: int) -> None:
-        """Judge an alarm from the newest step that has samples on.
-
-        That step may have been judged before a restart. Judging it again changes no state; only
-        actions that repeat are told once more.
-        """
-        newest_us = window.floor(min(window.newest_us or now_us, now_us))
-        resident = _Resident(alarm, window, newest_us - window.tick_us, now_us)
-        self._residents[alarm.alarm_id] = resident
-        self._index.add(alarm.alarm_id, _selection(alarm))
-        self._rematch(alarm.rule.meter_name)
-
-    @staticmethod
-    def _fill(window: Window, batch: Batch) -> None:
-        for series_id, timestamp_us, volume in zip(
-            batch.series_id.tolist(),
-            batch.timestamp_us.tolist(),
-            batch.volume.tolist(),
-            strict=True,
-        ):
-            window.add(series_id, timestamp_us, volume)
-
-    def _matching(self, series_id: int) -> Iterable[str]:
-        """Give the alarms that this series feeds; its newest metadata decides."""
-        series = self._store.get_series(series_id)
-        if self._series.get(series_id) is not series:
-            matching = self._index.matching(series)
-            for alarm_id in set(self._alarms_by_series.get(series_id, ())) - set(matching):
-                if alarm_id in self._residents:
-                    self._residents[alarm_id].window.leave(series_id)
-            self._series[series_id] = series
-            self._alarms_by_series[series_id] = matching
-        return self._alarms_by_series[series_id]
-
-    def _rematch(self, meter: str) -> None:
-        """Match the series of a meter anew when they are next seen."""
-        for series_id in [i for i, one in self._series.items() if one.key.meter == meter]:
-            del self._series[series_id]
-
-
-def _selection(alarm: Alarm) -> Selection:
-    return Selection(alarm.rule.meter_name, alarm.project_id, alarm.rule.query)
-
-
-def _after(alarm: Alarm, transition: Transition) -> Alarm:
-    """Give the alarm as a committed transition leaves it."""
-    if not transition.is_change:
-        return alarm
-    return msgspec.structs.replace(
-        alarm,
-        state=transition.state,
-        state_reason=transition.reason,
-        state_timestamp_us=transition.timestamp_us,
-        revision=transition.revision + 1,
-    )
+        number = self._residents.find(transition.alarm_id)
+        if number is None:
+            return
+        if number in self._joined:
+            self._joined.rejected(number)
+        elif number in self._open:
+            pool, col, _, _ = self._open.pop(number)
+            pool.frozen[col], pool.touched[col] = False, True

@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loop around the engine: it judges when samples or time have come, and writes what follows."""
+"""The loop around the engine: it judges when samples or time have come, and writes what follows.
+
+Only its thread touches the engine. What other threads bring (stored samples, described series,
+changed alarms) waits in queues that it empties before it judges.
+"""
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from oslo_config import cfg
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 
 from thermostat.alarms.model import Alarm, Transition
 from thermostat.evaluate.engine import Engine
-from thermostat.store.base import Batch
+from thermostat.evaluate.inbox import Inbox
+from thermostat.evaluate.metrics import EvaluatorMetrics
+from thermostat.store.base import Batch, Series
 
 LOG = logging.getLogger(__name__)
 GROUP = cfg.OptGroup("evaluator", title="When alarms are judged")
@@ -24,17 +30,32 @@ OPTS = [
         help="Seconds that a silent member of a group is waited for. Without one a group is judged "
         "as soon as all its members have reported.",
     ),
+    cfg.IntOpt(
+        "queue_samples",
+        default=4_000_000,
+        min=1,
+        help="Stored samples that may wait to be judged (24 bytes each). While more do, senders "
+        "are asked with 429 to come again later.",
+    ),
 ]
 IDLE_S = 1.0
 """Without new samples the loop looks at the clock this often, in seconds."""
 RETRY_S = 1.0
 """After a transition could not be written the loop waits this long, in seconds."""
+REST = 4.0
+"""After judging the loop rests this many times as long: what comes meanwhile is judged at once."""
+LONGEST_REST_S = 0.25
+AT_ONCE = 500
+"""Transitions that are written in one transaction."""
+WATERMARK_S = 1.0
+"""How far judging has come is written this often, in seconds."""
+LONGEST_RETRY_AFTER_S = 30.0
 
 
 class Alarms(Protocol):
     """What the loop needs of the alarm database."""
 
-    def enabled(self) -> Sequence[Alarm]:
+    def enabled(self) -> Iterator[Alarm]:
         """Give every enabled alarm."""
         ...
 
@@ -44,6 +65,18 @@ class Alarms(Protocol):
 
     def record(self, transition: Transition) -> bool:
         """Write a transition in one transaction; False if the alarm changed since it was judged."""
+        ...
+
+    def record_all(self, transitions: Sequence[Transition]) -> Sequence[bool]:
+        """Do the same for many of different alarms in one transaction: all of it, or nothing."""
+        ...
+
+    def judged_us(self) -> int | None:
+        """Give up to when every step had been judged and written; None before the first time."""
+        ...
+
+    def note_judged(self, judged_us: int) -> None:
+        """Remember up to when every step has been judged and written."""
         ...
 
 
@@ -58,54 +91,34 @@ class Evaluator:
         notify: Callable[[], None],
         clock: Callable[[], float] = time.time,
         registry: CollectorRegistry | None = None,
+        queue_samples: int = 4_000_000,
     ) -> None:
         self._engine = engine
         self._alarms = alarms
         self._notify = notify
         self._clock = clock
-        self._following = threading.Lock()
-        self._unfollowed: set[str] = set()
+        self._queue_samples = queue_samples
+        self._inbox = Inbox()
+        self._changing = threading.Lock()
+        self._changed: set[str] = set()
+        self._judged_us = 0
+        self._noted_at = 0.0
         self._failing: str | None = None
         self._due = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="evaluator", daemon=True)
-        registry = registry or CollectorRegistry()
-        self._passes = Histogram(
-            "thermostat_evaluation_seconds",
-            "Duration of one pass over the alarms",
-            registry=registry,
-        )
-        self._transitions = Counter(
-            "thermostat_transitions_total",
-            "State transitions written",
-            ["state"],
-            registry=registry,
-        )
-        self._conflicts = Counter(
-            "thermostat_transition_conflicts_total",
-            "Judgements dropped because the alarm was edited meanwhile",
-            registry=registry,
-        )
-        self._failures = Counter(
-            "thermostat_evaluation_failures_total", "Passes that failed", registry=registry
-        )
-        Gauge(
-            "thermostat_alarms_resident", "Alarms being evaluated", registry=registry
-        ).set_function(lambda: len(engine))
-        Gauge(
-            "thermostat_steps_failed", "Steps that could not be judged", registry=registry
-        ).set_function(lambda: engine.failures)
-        self._late = Counter(
-            "thermostat_samples_late_total",
-            "Samples that came too late for an open window of an alarm they match",
-            registry=registry,
+        self._metrics = EvaluatorMetrics(
+            registry or CollectorRegistry(), engine, self._inbox, self._behind_s
         )
 
     def start(self) -> None:
         """Load the enabled alarms, rebuild their windows from the store, and begin."""
-        for alarm in self._alarms.enabled():
-            self._engine.put(alarm, self._now_us())
-        LOG.info("Evaluating %d alarms", len(self._engine))
+        begun = time.monotonic()
+        noted_us = self._alarms.judged_us()
+        self._judged_us = noted_us or 0
+        self._engine.load(self._alarms.enabled(), self._now_us(), noted_us)
+        seconds = time.monotonic() - begun
+        LOG.info("Evaluating %d alarms, ready after %.1f s", len(self._engine), seconds)
         self._thread.start()
 
     def stop(self) -> None:
@@ -119,9 +132,15 @@ class Evaluator:
         """Give the reason why alarms are not being evaluated, or None."""
         return self._failing if self._thread.is_alive() else "the evaluator has stopped"
 
+    # -- from other threads ---------------------------------------------------------------------
+
+    def described(self, series: Sequence[Series]) -> None:
+        """Take in series that were registered or have changed, before their samples."""
+        self._inbox.add_series(series)
+
     def stored(self, batch: Batch) -> None:
         """Take in samples that have just been stored, and judge soon."""
-        self._late.inc(self._engine.ingest(batch))
+        self._inbox.add_samples(batch)
         self._due.set()
 
     def alarm_changed(self, alarm_id: str) -> None:
@@ -129,91 +148,162 @@ class Evaluator:
 
         What cannot be read now is tried again at each pass: the change itself is committed.
         """
-        self._try_to_follow(alarm_id)
+        with self._changing:
+            self._changed.add(alarm_id)
         self._due.set()
 
-    def _try_to_follow(self, alarm_id: str) -> bool:
-        """Follow an alarm's change, or note that it is still to be followed."""
-        try:
-            self._follow(alarm_id)
-        except Exception:
-            LOG.exception("Alarm %s cannot be loaded now; trying again", alarm_id)
-            with self._following:
-                self._unfollowed.add(alarm_id)
-            return False
-        return True
+    def overload(self) -> float | None:
+        """Give the seconds after which senders may come again; None: there is room for more."""
+        waiting = self._inbox.samples + self._engine.held
+        if waiting <= self._queue_samples:
+            return None
+        return min(max(1.0, self._inbox.age_s), LONGEST_RETRY_AFTER_S)
 
-    def _follow(self, alarm_id: str) -> None:
-        """Bring what is evaluated in line with the database; one at a time, or an old read wins."""
-        with self._following:
-            alarm = self._alarms.find(alarm_id)
-            if alarm is not None and alarm.enabled:
-                self._engine.put(alarm, self._now_us())
-            else:
-                self._engine.remove(alarm_id)
-            self._unfollowed.discard(alarm_id)
+    # -- the loop -------------------------------------------------------------------------------
 
     def _now_us(self) -> int:
         return int(self._clock() * 1_000_000)
+
+    def _behind_s(self) -> float:
+        return max(0.0, self._clock() - self._judged_us / 1_000_000) if self._judged_us else 0.0
 
     def _run(self) -> None:
         while not self._stop.is_set():
             self._due.wait(IDLE_S)
             self._due.clear()
+            judging_s = 0.0
             try:
-                with self._passes.time():
-                    self._failing = self._pass()
+                with self._metrics.passes.time():
+                    self._failing, judging_s = self._pass()
             except Exception as error:  # the loop must go on: one bad pass must not end alarming
                 LOG.exception("Evaluation failed; trying again")
                 self._failing = f"evaluation fails: {error!r}"
             if self._failing:
-                self._failures.inc()
+                self._metrics.failures.inc()
                 self._stop.wait(RETRY_S)
+            else:
+                self._stop.wait(min(judging_s * REST, LONGEST_REST_S))
 
-    def _pass(self) -> str | None:
-        """Follow what could not be followed and judge what is due; give what failed, or None."""
+    def _pass(self) -> tuple[str | None, float]:
+        """Take in what has come and judge what is due; give what failed, and how long that took."""
+        begun = time.perf_counter()
+        for item in self._inbox.take():
+            if isinstance(item, Batch):
+                self._metrics.late.inc(self._engine.ingest(item))
+            else:
+                self._engine.describe(item)
+        unfollowed = self._follow_changes()
+        unwritten, judging_s = self._judge_all(time.perf_counter() - begun)
+        failing = unwritten or unfollowed
+        if not failing:
+            self._note_progress()
+        return failing, judging_s
+
+    def _follow_changes(self) -> str | None:
+        """Bring what is evaluated in line with the database; give what failed, or None."""
+        with self._changing:
+            changed, self._changed = self._changed, set()
+        if not changed:
+            return None
+        try:
+            found = [self._alarms.find(alarm_id) for alarm_id in changed]
+            known = [alarm for alarm in found if alarm is not None and alarm.enabled]
+            for alarm_id in changed - {alarm.alarm_id for alarm in known}:
+                self._engine.remove(alarm_id)
+        except Exception:
+            LOG.exception("%d changed alarms cannot be read now; trying again", len(changed))
+            return self._follow_later(changed)
+        try:
+            self._engine.put_all(known, self._now_us())
+        except Exception:
+            if len(known) > 1:
+                return self._follow_each(known)
+            LOG.exception("Alarm %s cannot be loaded now; trying again", known[0].alarm_id)
+            return self._follow_later({known[0].alarm_id})
+        return None
+
+    def _follow_each(self, alarms: Sequence[Alarm]) -> str | None:
+        """Load alarms that could not be loaded together: one of them may be at fault."""
         failing = None
-        for alarm_id in tuple(self._unfollowed):
-            if not self._try_to_follow(alarm_id):
-                failing = "alarms cannot be loaded"
-        return self._judge_all() or failing
+        for alarm in alarms:
+            try:
+                self._engine.put(alarm, self._now_us())
+            except Exception:
+                LOG.exception("Alarm %s cannot be loaded now; trying again", alarm.alarm_id)
+                failing = self._follow_later({alarm.alarm_id})
+        return failing
 
-    def _judge_all(self) -> str | None:
+    def _follow_later(self, alarm_ids: set[str]) -> str:
+        with self._changing:
+            self._changed |= alarm_ids
+        return "alarms cannot be loaded"
+
+    def _judge_all(self, judging_s: float) -> tuple[str | None, float]:
         """Judge until nothing is due; give the reason why something could not be written, or None.
 
         Each round writes at most one transition per alarm. One that cannot be written is judged
-        again in the next pass, and delays no other.
+        again in the next pass, and delays no other. Adds the seconds that judging took.
         """
         unwritten: list[Transition] = []
         failing = None
         while not self._stop.is_set():
+            begun = time.perf_counter()
             transitions = self._engine.evaluate(self._now_us())
+            judging_s += time.perf_counter() - begun
             if not transitions:
                 break
-            for transition in transitions:
-                try:
-                    if self._write(transition):
-                        continue
-                    failing = "alarms cannot be loaded"
-                except Exception as error:
-                    if not failing:
-                        LOG.exception("Alarm %s: not written", transition.alarm_id)
-                    failing = f"transitions cannot be written: {type(error).__name__}"
-                unwritten.append(transition)
+            for begin in range(0, len(transitions), AT_ONCE):
+                failed = self._write_all(transitions[begin : begin + AT_ONCE], unwritten)
+                failing = failing or failed
+            failing = self._follow_changes() or failing
         for transition in unwritten:
             self._engine.rejected(transition)
         if unwritten:
             LOG.error("%d transitions are judged again: %s", len(unwritten), failing)
+        return failing, judging_s
+
+    def _write_all(
+        self, transitions: Sequence[Transition], unwritten: list[Transition]
+    ) -> str | None:
+        """Write transitions together, or each on its own where that fails."""
+        try:
+            written = self._alarms.record_all(transitions)
+        except Exception as error:
+            LOG.warning("%d transitions are written one by one: %s", len(transitions), error)
+        else:
+            for transition, is_written in zip(transitions, written, strict=True):
+                self._tell(transition, is_written=is_written)
+            return None
+        failing = None
+        for transition in transitions:
+            try:
+                self._tell(transition, is_written=self._alarms.record(transition))
+            except Exception as error:
+                if not failing:
+                    LOG.exception("Alarm %s: not written", transition.alarm_id)
+                failing = f"transitions cannot be written: {type(error).__name__}"
+                unwritten.append(transition)
         return failing
 
-    def _write(self, transition: Transition) -> bool:
-        """Write a transition; False if the alarm was edited and cannot be loaded anew."""
-        if not self._alarms.record(transition):
-            self._conflicts.inc()
-            return self._try_to_follow(transition.alarm_id)
+    def _tell(self, transition: Transition, *, is_written: bool) -> None:
+        """Let the engine go on with what has been written, or with the alarm as edited."""
+        if not is_written:
+            self._metrics.conflicts.inc()
+            with self._changing:
+                self._changed.add(transition.alarm_id)
+            return
         self._engine.committed(transition)
         if transition.is_change:
-            self._transitions.labels(transition.state.value).inc()
+            self._metrics.transitions.labels(transition.state.value).inc()
             LOG.info("Alarm %s: %s", transition.alarm_id, transition.reason)
-        self._notify()
-        return True
+        if not transition.quiet:
+            self._notify()
+
+    def _note_progress(self) -> None:
+        """Write how far judging has come: a restart goes on from there."""
+        judged_us = self._engine.judged_us
+        now = time.monotonic()
+        if judged_us is None or judged_us <= self._judged_us or now < self._noted_at + WATERMARK_S:
+            return
+        self._alarms.note_judged(judged_us)
+        self._judged_us, self._noted_at = judged_us, now

@@ -1,92 +1,141 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which alarms a series feeds, found through an index and not by asking every alarm."""
+"""Which windows a series feeds, found through an index and not by asking every window."""
 
-from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from math import isnan
 from typing import Any
 
 from thermostat.alarms.query import METADATA_PREFIXES, Condition, Operator, find_metadata
-from thermostat.store import selecting
-from thermostat.store.base import Selection, Series
+from thermostat.store.base import Series
 
-_Key = tuple[str, Any]
-_Scope = tuple[str, str | None]
-"""A meter and a project."""
+_Key = str | float | tuple[str, str]
+_Windows = int | list[int]
 
 
-class AlarmIndex:
-    """Selections by meter, project, and the value that their first equality asks for."""
+class _Scope:
+    """The windows of one meter and project, by the value that their first equality asks for."""
+
+    __slots__ = ("by_field", "without_equality")
 
     def __init__(self) -> None:
-        self._by_value: dict[tuple[_Scope, str, _Key], dict[str, Selection]] = defaultdict(dict)
-        self._without_equality: dict[_Scope, dict[str, Selection]] = defaultdict(dict)
-        self._fields: dict[_Scope, dict[str, int]] = defaultdict(dict)
-        """How many alarms are indexed by each field."""
+        self.by_field: dict[str, dict[_Key, _Windows]] = {}
+        self.without_equality: set[int] = set()
 
-    def add(self, alarm_id: str, selection: Selection) -> None:
-        """Index what an alarm selects; the alarm must not be in the index."""
-        scope = (selection.meter, selection.project_id)
-        equality = _first_equality(selection)
+
+class WindowIndex:
+    """Selections by meter, project and value.
+
+    A selection of one equality, which most are, takes one entry of a dictionary and no more.
+    """
+
+    def __init__(self) -> None:
+        self._scopes: dict[tuple[str, str | None], _Scope] = {}
+        self._others: dict[int, tuple[Condition, ...]] = {}
+        """What windows ask for beyond their first equality."""
+
+    def add(
+        self, window: int, meter: str, project_id: str, conditions: Sequence[Condition]
+    ) -> None:
+        """Index what a window selects; its number must not be in the index."""
+        scope = self._scopes.get((meter, project_id))
+        if scope is None:
+            scope = self._scopes[meter, project_id] = _Scope()
+        equality = next((one for one in conditions if one.op is Operator.EQ), None)
+        others = tuple(one for one in conditions if one is not equality)
+        if others:
+            self._others[window] = others
         if equality is None:
-            self._without_equality[scope][alarm_id] = selection
+            scope.without_equality.add(window)
             return
+        by_value = scope.by_field.setdefault(equality.field, {})
         for key in _keys(equality.value):
-            self._by_value[scope, equality.field, key][alarm_id] = selection
-        fields = self._fields[scope]
-        fields[equality.field] = fields.get(equality.field, 0) + 1
+            known = by_value.get(key)
+            if known is None:
+                by_value[key] = window
+            elif isinstance(known, int):
+                by_value[key] = [known, window]
+            else:
+                known.append(window)
 
-    def remove(self, alarm_id: str, selection: Selection) -> None:
-        """Take out an alarm, with what it selected when it was added."""
-        scope = (selection.meter, selection.project_id)
-        equality = _first_equality(selection)
-        if equality is None:
-            del self._without_equality[scope][alarm_id]
-            return
-        for key in _keys(equality.value):
-            place = (scope, equality.field, key)
-            del self._by_value[place][alarm_id]
-            if not self._by_value[place]:
-                del self._by_value[place]
-        fields = self._fields[scope]
-        fields[equality.field] -= 1
-        if not fields[equality.field]:
-            del fields[equality.field]
+    def drop(self, windows: Collection[int]) -> None:
+        """Take windows out; it walks the whole index."""
+        dead = set(windows)
+        for number in dead:
+            self._others.pop(number, None)
+        for key, scope in list(self._scopes.items()):
+            scope.without_equality -= dead
+            for field, by_value in list(scope.by_field.items()):
+                for value, known in list(by_value.items()):
+                    kept = [one for one in _as_list(known) if one not in dead]
+                    if kept:
+                        by_value[value] = kept[0] if len(kept) == 1 else kept
+                    else:
+                        del by_value[value]
+                if not by_value:
+                    del scope.by_field[field]
+            if not scope.by_field and not scope.without_equality:
+                del self._scopes[key]
 
-    def matching(self, series: Series) -> tuple[str, ...]:
-        """Give the ids of the alarms whose meter, project and query this series meets."""
-        scope = (series.key.meter, series.key.project_id)
-        candidates = dict(self._without_equality.get(scope, {}))
-        for field in self._fields.get(scope, ()):
-            key = _key(_actual(series, field))
-            candidates.update(self._by_value.get((scope, field, key), {}))
-        return tuple(
-            alarm_id
-            for alarm_id, selection in candidates.items()
-            if selecting.matches(series, selection)
+    def matching(self, series: Series) -> list[int]:
+        """Give the windows whose meter, project and query this series meets."""
+        key = series.key
+        scope = self._scopes.get((key.meter, key.project_id))
+        if scope is None:
+            return []
+        found: list[int] = []
+        for field, by_value in scope.by_field.items():
+            actual = key.resource_id if field == "resource_id" else _actual(series, field)
+            if actual is None:
+                continue
+            known = by_value.get(actual if type(actual) is str else _key(actual))
+            if known is None:
+                continue
+            if isinstance(known, int):
+                found.append(known)
+            else:
+                found.extend(known)
+        found.extend(scope.without_equality)
+        if not self._others:
+            return found
+        return [window for window in found if self._meets(series, window)]
+
+    def _meets(self, series: Series, window: int) -> bool:
+        return all(
+            condition.matches(
+                resource_id=series.key.resource_id,
+                project_id=series.key.project_id,
+                user_id=series.user_id,
+                source=series.source,
+                metadata=series.metadata,
+            )
+            for condition in self._others.get(window, ())
         )
 
 
-def _first_equality(selection: Selection) -> Condition | None:
-    equalities = (condition for condition in selection.conditions if condition.op is Operator.EQ)
-    return next(equalities, None)
+def _as_list(windows: _Windows) -> list[int]:
+    return [windows] if isinstance(windows, int) else windows
 
 
-def _keys(wanted: str) -> set[_Key]:
+def _keys(wanted: str) -> Iterable[_Key]:
     """Give the keys of every actual value that `Condition.matches` calls equal to this text."""
-    keys: set[_Key] = {("text", wanted), ("bool", wanted.lower())}
+    keys: list[_Key] = [wanted]
+    if wanted.lower() in ("true", "false"):
+        keys.append(("bool", wanted.lower()))
     try:
         number = float(wanted)
     except ValueError:
         return keys
-    return keys if isnan(number) else keys | {("number", number)}
+    if not isnan(number):
+        keys.append(number)
+    return keys
 
 
 def _key(actual: Any) -> _Key:
     if isinstance(actual, bool):
         return "bool", str(actual).lower()
     if isinstance(actual, int | float):
-        return "number", float(actual)
-    return "text", str(actual)
+        return float(actual)
+    return str(actual)
 
 
 def _actual(series: Series, field: str) -> Any:

@@ -7,7 +7,7 @@ import pytest
 
 from thermostat.alarms.model import Alarm, Severity, State, TimeConstraint
 from thermostat.alarms.query import Condition, Operator
-from thermostat.alarms.rules import ThresholdRule
+from thermostat.alarms.rules import Statistic, ThresholdRule
 from thermostat.evaluate.engine import Engine
 from thermostat.samples.model import Sample, SampleType
 from thermostat.store.base import Batch
@@ -57,15 +57,19 @@ class World:
         self.now = 1000
         self.alarms = {}
         self.told = []
+        self.quiet = []
         self.late = 0
+        self.engine = None
         self.restart()
         for alarm in alarms:
             self.put(alarm)
 
     def restart(self):
+        """Start anew, from what the store and the database have."""
+        judged_us = self.engine.judged_us if self.engine else None
         self.engine = Engine(self.store, LAG_S)
-        for alarm in self.alarms.values():
-            self.engine.put(alarm, self.now * S)
+        self.store.subscribe(self.engine.describe)
+        self.engine.load(self.alarms.values(), self.now * S, judged_us)
 
     def put(self, alarm):
         self.alarms[alarm.alarm_id] = alarm
@@ -96,16 +100,24 @@ class World:
         told = []
         while transitions := self.engine.evaluate(self.now * S):
             for transition in transitions:
-                told.append(transition)
+                (self.quiet if transition.quiet else told).append(transition)
+                self.write(transition)
                 self.engine.committed(transition)
-                if transition.is_change:
-                    self.alarms[transition.alarm_id] = msgspec.structs.replace(
-                        self.alarms[transition.alarm_id],
-                        state=transition.state,
-                        revision=transition.revision + 1,
-                    )
         self.told += told
         return [transition.state for transition in told]
+
+    def write(self, transition):
+        """Do to the alarm what the database does."""
+        alarm = self.alarms[transition.alarm_id]
+        self.alarms[transition.alarm_id] = msgspec.structs.replace(
+            alarm,
+            state=transition.state,
+            state_reason=alarm.state_reason if transition.is_change else transition.reason,
+            revision=alarm.revision + transition.is_change,
+            judged_us=transition.step_us,
+            rule_states=transition.rule_states,
+            suppressed=transition.suppressed,
+        )
 
     def run(self, polls, **volumes):
         """Let the members report every ten seconds."""
@@ -188,7 +200,7 @@ def test_without_samples_the_data_is_insufficient():
 
 
 def test_a_late_sample_counts_while_its_period_is_open():
-    world = World(make_alarm(evaluation_periods=3, statistic="max"))
+    world = World(make_alarm(evaluation_periods=3, statistic=Statistic.MAX))
     world.run(3, vm=1.0)
     start = world.now
     world.run(2, vm=99.0)

@@ -9,8 +9,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.service.unit.evaluate.test_engine import batch_of, make_alarm
+from thermostat.alarms.rules import Statistic
 from thermostat.evaluate.engine import Engine
 from thermostat.evaluate.loop import Evaluator
+from thermostat.evaluate.pool import Pool
 from thermostat.samples.model import Sample, SampleType
 from thermostat.store.base import StoreUnavailable
 from thermostat.store.memory import MemoryStore
@@ -22,6 +24,7 @@ class Alarms:
     def __init__(self, *alarms):
         self.alarms = {alarm.alarm_id: alarm for alarm in alarms}
         self.recorded = []
+        self.noted = []
         self.broken = set()
 
     def enabled(self):
@@ -33,8 +36,20 @@ class Alarms:
     def record(self, transition):
         if transition.alarm_id in self.broken:
             raise OSError("disk I/O error")
-        self.recorded.append(transition)
+        if not transition.quiet:
+            self.recorded.append(transition)
         return True
+
+    def record_all(self, transitions):
+        if self.broken & {transition.alarm_id for transition in transitions}:
+            raise OSError("disk I/O error")
+        return [self.record(transition) for transition in transitions]
+
+    def judged_us(self):
+        return self.noted[-1] if self.noted else None
+
+    def note_judged(self, judged_us):
+        self.noted.append(judged_us)
 
 
 class World:
@@ -46,6 +61,7 @@ class World:
         self.evaluator = Evaluator(
             self.engine, self.alarms, notify=lambda: None, registry=self.registry
         )
+        self.store.subscribe(self.evaluator.described)
 
     def report(self, volume, group="web"):
         """One member reports the step that has just begun."""
@@ -62,6 +78,9 @@ class World:
         )
         batch = self.store.append(batch_of(self.store.intern([sample]), [sample]))
         self.evaluator.stored(batch)
+
+    def gauge(self, name):
+        return self.registry.get_sample_value(name)
 
     def states(self, alarm_id):
         return [t.state for t in self.alarms.recorded if t.alarm_id == alarm_id]
@@ -102,21 +121,21 @@ def test_a_transition_that_cannot_be_written_delays_no_other_and_is_written_late
 
 def test_an_alarm_that_cannot_be_judged_costs_the_others_nothing(world, monkeypatch):
     one = world(make_alarm("bad", threshold=-1.0), make_alarm("good"))
-    real = Engine._judge
+    real = Pool.judge
 
-    def judge(resident, step_us, now_us):
-        if resident.alarm.alarm_id == "bad":
+    def judge(pool, step, cols):
+        if (pool.threshold[cols] == -1.0).any():
             raise RuntimeError("a fault of ours")
-        return real(resident, step_us, now_us)
+        return real(pool, step, cols)
 
-    monkeypatch.setattr(Engine, "_judge", staticmethod(judge))
+    monkeypatch.setattr(Pool, "judge", judge)
     one.report(99.0)
     one.evaluator.start()
     wait_until(lambda: one.states("good") == ["alarm"])
     assert one.engine.failures
 
 
-@pytest.mark.parametrize("statistic", ["avg", "sum", "stddev"])
+@pytest.mark.parametrize("statistic", [Statistic.AVG, Statistic.SUM, Statistic.STDDEV])
 def test_volumes_that_overflow_stop_nobody(world, statistic):
     one = world(make_alarm("huge", group="huge", statistic=statistic), make_alarm("good"))
     one.report(1.7e308, group="huge")
@@ -148,14 +167,14 @@ def test_an_alarm_whose_window_cannot_be_read_is_followed_as_soon_as_it_can(worl
 
 def test_an_alarm_that_cannot_be_loaded_stops_nobody(world, monkeypatch):
     one = world(make_alarm("good"))
-    real = one.engine.put
+    real = one.engine.put_all
 
-    def put(alarm, now_us):
-        if alarm.alarm_id == "bad":
+    def put_all(alarms, now_us):
+        if "bad" in [alarm.alarm_id for alarm in alarms]:
             raise StoreUnavailable("closed for a moment")
-        real(alarm, now_us)
+        real(alarms, now_us)
 
-    monkeypatch.setattr(one.engine, "put", put)
+    monkeypatch.setattr(one.engine, "put_all", put_all)
     one.evaluator.start()
     one.alarms.alarms["bad"] = make_alarm("bad")
     one.evaluator.alarm_changed("bad")
@@ -175,7 +194,7 @@ def test_an_edit_that_cannot_be_loaded_does_not_keep_the_loop_busy(world, monkey
         raise StoreUnavailable("closed for a moment")
 
     one.evaluator.start()
-    monkeypatch.setattr(one.alarms, "record", record)
+    monkeypatch.setattr(one.alarms, "record_all", lambda told: [record(one) for one in told])
     monkeypatch.setattr(one.store, "scan", scan)
     one.alarms.alarms["a"] = make_alarm("a", threshold=10.0, revision=2)
     one.report(99.0)
@@ -199,13 +218,49 @@ def test_of_two_changes_at_once_the_newer_one_wins(world):
         return found
 
     one.alarms.find = slow
-    first = threading.Thread(target=one.evaluator.alarm_changed, args=("a",))
-    first.start()
+    one.evaluator.start()
+    one.evaluator.alarm_changed("a")
     read.wait()
     one.alarms.alarms["a"] = enabled
-    second = threading.Thread(target=one.evaluator.alarm_changed, args=("a",))
-    second.start()
+    one.evaluator.alarm_changed("a")
     go_on.set()
-    first.join()
-    second.join()
-    assert len(one.engine) == 1
+    wait_until(lambda: len(one.engine) == 1)
+
+
+def test_how_far_judging_has_come_is_noted(world):
+    one = world(make_alarm("a"))
+    one.evaluator.start()
+    one.report(99.0)
+    wait_until(lambda: one.states("a") == ["alarm"])
+    (step,) = {t.step_us for t in one.alarms.recorded}
+    wait_until(lambda: one.alarms.noted and one.alarms.noted[-1] >= step)
+    assert one.alarms.noted == sorted(set(one.alarms.noted))
+
+
+def test_while_too_much_waits_senders_are_asked_to_come_later(world, monkeypatch):
+    one = world(make_alarm("a"))
+    assert one.evaluator.overload() is None
+    monkeypatch.setattr(one.evaluator, "_queue_samples", 3)
+    for _ in range(3):
+        one.report(1.0)
+        one.store._volumes.clear()  # so that the next report is new
+    assert one.evaluator.overload() is None
+    one.report(1.0)
+    assert 1 <= one.evaluator.overload() <= 30
+    assert one.gauge("thermostat_evaluation_queue_samples") == 4
+    one.evaluator.start()
+    wait_until(lambda: one.evaluator.overload() is None)
+    assert one.gauge("thermostat_evaluation_queue_samples") == 0
+
+
+def test_a_clock_that_was_set_back_stops_nothing(world):
+    """Until it has caught up no step is due; then judging goes on."""
+    one = world(make_alarm("a"))
+    one.evaluator.start()
+    one.report(99.0)
+    wait_until(lambda: one.states("a") == ["alarm"])
+    one.evaluator._clock = lambda: time.time() - 3600
+    one.report(1.0, group="other")
+    time.sleep(0.2)
+    assert one.evaluator.check() is None
+    assert one.states("a") == ["alarm"]

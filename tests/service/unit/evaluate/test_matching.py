@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thermostat.alarms.query import Condition, Operator
-from thermostat.evaluate.matching import AlarmIndex
+from thermostat.evaluate.matching import WindowIndex
 from thermostat.samples.model import SampleType, SeriesKey
 from thermostat.store import selecting
 from thermostat.store.base import Selection, Series
@@ -25,7 +25,7 @@ selections = st.lists(
         queries,
     ),
     max_size=8,
-).map(lambda drawn: {str(number): wanted for number, wanted in enumerate(drawn)})
+).map(lambda drawn: dict(enumerate(drawn)))
 series = st.builds(
     lambda resource, group, vcpus: Series(
         series_id=1,
@@ -43,19 +43,22 @@ series = st.builds(
 
 
 def asked_one_by_one(selections, one):
-    return {alarm_id for alarm_id, wanted in selections.items() if selecting.matches(one, wanted)}
+    return sorted(window for window, wanted in selections.items() if selecting.matches(one, wanted))
+
+
+def add_all(index, selections):
+    for window, wanted in selections.items():
+        index.add(window, wanted.meter, wanted.project_id, wanted.conditions)
 
 
 @given(selections=selections, one=series, data=st.data())
 def test_index_agrees_with_asking_everyone(selections, one, data):
-    index = AlarmIndex()
-    for alarm_id, wanted in selections.items():
-        index.add(alarm_id, wanted)
-    assert set(index.matching(one)) == asked_one_by_one(selections, one)
-    kept = {}
-    for alarm_id, wanted in selections.items():
-        if data.draw(st.booleans()):
-            index.remove(alarm_id, wanted)
-        else:
-            kept[alarm_id] = wanted
-    assert set(index.matching(one)) == asked_one_by_one(kept, one)
+    index = WindowIndex()
+    add_all(index, selections)
+    assert sorted(index.matching(one)) == asked_one_by_one(selections, one)
+    dropped = [window for window in selections if data.draw(st.booleans())]
+    index.drop(dropped)
+    kept = {window: wanted for window, wanted in selections.items() if window not in dropped}
+    assert sorted(index.matching(one)) == asked_one_by_one(kept, one)
+    add_all(index, {window: selections[window] for window in dropped})
+    assert sorted(index.matching(one)) == asked_one_by_one(selections, one)

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Alarms with composite rules, being evaluated: looked at when one of their inputs has changed."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from thermostat.alarms.model import NOT_EVALUATED, Alarm, Transition
+from thermostat.evaluate import decide
+from thermostat.evaluate.composites import Code, Composite, Program, References, describe, evaluate
+from thermostat.evaluate.residents import Residents
+from thermostat.evaluate.schedules import Schedules
+from thermostat.evaluate.windows import Windows
+
+ALL_STATES = 0b111
+
+
+class Joined:
+    """The composite alarms, by their number among the residents."""
+
+    def __init__(self, residents: Residents, windows: Windows, schedules: Schedules) -> None:
+        self._residents = residents
+        self._windows = windows
+        self._schedules = schedules
+        self._alarms: dict[int, Composite] = {}
+        self._references = References()
+        self._changed: set[int] = set()
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._alarms
+
+    # -- alarms ---------------------------------------------------------------------------------
+
+    def add(
+        self,
+        number: int,
+        alarm: Alarm,
+        program: Program,
+        windows: tuple[int, ...],
+        state_of: Callable[[str], int],
+    ) -> None:
+        """Evaluate this alarm, whose leaves have these windows, from now on."""
+        named = program.references
+        if program.suppressor is not None:
+            named = (*named, program.suppressor)
+        numbers = tuple(self._references.number(one, state_of(one)) for one in named)
+        for one in numbers:
+            self._references.dependents[one].add(number)
+        count = len(program.references)
+        composite = Composite(
+            number=number,
+            program=program,
+            windows=windows,
+            references=numbers[:count],
+            suppressor=numbers[count] if len(numbers) > count else -1,
+        )
+        composite.written = tuple(decide.NUMBERS[state] for state in alarm.rule_states)
+        self._alarms[number] = composite
+        self.update(number, alarm)
+
+    def update(self, number: int, alarm: Alarm) -> None:
+        """Go on with another definition of an alarm, whose rule is the same."""
+        composite = self._alarms[number]
+        composite.state = decide.NUMBERS[alarm.state]
+        composite.suppressed = alarm.suppressed
+        composite.acts = action_bits(alarm)
+        composite.repeats = alarm.repeat_actions
+        composite.schedule = self._schedules.number(alarm.time_constraints)
+        composite.told = alarm.state_reason != NOT_EVALUATED
+        self._let_go(composite)
+        self._changed.add(number)
+
+    def remove(self, number: int) -> None:
+        """Evaluate this alarm no longer."""
+        composite = self._alarms.pop(number)
+        for one in (*composite.references, composite.suppressor):
+            if one >= 0:
+                self._references.dependents[one].discard(number)
+        for window in composite.windows:
+            self._windows.close(window)
+        self._changed.discard(number)
+
+    def state_of(self, number: int) -> int:
+        """Give the written state of a composite alarm."""
+        return self._alarms[number].state
+
+    @property
+    def names_any(self) -> bool:
+        """Whether any alarm was ever named by a composite one."""
+        return bool(self._references.numbers)
+
+    def is_named(self, alarm_id: str) -> bool:
+        """Tell whether a composite alarm names this alarm."""
+        number = self._references.numbers.get(alarm_id)
+        return number is not None and bool(self._references.dependents[number])
+
+    def note_state(self, alarm_id: str, state: int) -> None:
+        """Take in the written state of any alarm; one that is gone is in insufficient data."""
+        self._changed |= self._references.set_state(alarm_id, state)
+
+    def step(self, numbers: Iterable[int]) -> None:
+        """Note that a leaf of these alarms was judged."""
+        for number in numbers:
+            self._alarms[number].stepped = True
+            self._changed.add(number)
+
+    # -- judging --------------------------------------------------------------------------------
+
+    def judge(self, time_us: int, now_us: int) -> list[Transition]:
+        """Give what follows for the alarms whose inputs have changed, as of this event time.
+
+        It goes from the bottom up, and stops where a transition must be written before the alarms
+        that name its alarm can be looked at: call it again then, until it gives none.
+        """
+        while ready := self._ready(time_us):
+            found = [
+                transition
+                for alike in _by_shape(ready)
+                for transition in self._judge_alike(alike, time_us, now_us)
+            ]
+            if found:
+                return found
+        return []
+
+    def _ready(self, time_us: int) -> list[Composite]:
+        """Give the lowest of the alarms whose inputs have changed."""
+        waiting = [
+            composite
+            for composite in map(self._alarms.__getitem__, sorted(self._changed))
+            if not composite.is_open and self._schedules.is_open(composite.schedule, time_us)
+        ]
+        levels = {composite.number: self._level(composite, set()) for composite in waiting}
+        lowest = min(levels.values(), default=0)
+        return [composite for composite in waiting if levels[composite.number] == lowest]
+
+    def _level(self, composite: Composite, above: set[int]) -> int:
+        """Give how many alarms stand below one, at the most; a circle is cut where it closes."""
+        below = [
+            self._alarms[number]
+            for alarm_id in (*composite.program.references, composite.program.suppressor)
+            if alarm_id is not None
+            and (number := self._residents.find(alarm_id)) in self._alarms
+            and number not in above
+        ]
+        return 1 + max((self._level(one, above | {composite.number}) for one in below), default=0)
+
+    def _judge_alike(
+        self, alike: list[Composite], time_us: int, now_us: int
+    ) -> Iterator[Transition]:
+        """Judge alarms whose rules have one shape."""
+        leaves = np.array([one.windows for one in alike], np.int64).T
+        references = np.array([one.references for one in alike], np.int64).T
+        leaf_states = self._windows.states(leaves)
+        code = alike[0].program.code
+        after = evaluate(code, leaf_states, self._references.states[references])
+        for composite, state, own in zip(
+            alike, after.tolist(), leaf_states.T.tolist(), strict=True
+        ):
+            self._changed.discard(composite.number)
+            transition = self._decide(composite, state, tuple(own), time_us, now_us)
+            if transition is not None:
+                self._hold(composite)
+                yield transition
+
+    def _decide(
+        self, composite: Composite, after: int, leaves: tuple[int, ...], time_us: int, now_us: int
+    ) -> Transition | None:
+        suppressing = composite.suppressor >= 0 and (
+            self._references.states[composite.suppressor] == decide.ALARM
+        )
+        is_change = after != composite.state
+        released = composite.suppressed and not suppressing and not is_change
+        repeated = composite.repeats and composite.stepped and bool(composite.acts >> after & 1)
+        repeated = repeated and not is_change and not suppressing
+        composite.stepped = False
+        quiet = not (is_change or released or repeated)
+        if quiet and composite.told and leaves == composite.written:
+            return None
+        if is_change:
+            suppressed = suppressing and bool(composite.acts >> after & 1)
+        else:
+            suppressed = composite.suppressed and not released
+        before, now = decide.STATES[composite.state], decide.STATES[after]
+        states = tuple(decide.STATES[number] for number in leaves)
+        reason, data = describe(
+            composite.program,
+            states,
+            [decide.STATES[self._references.states[one]] for one in composite.references],
+            before=before,
+            after=now,
+            suppressor=composite.program.suppressor if suppressed else None,
+        )
+        return Transition(
+            alarm_id=self._residents.alarm_id(composite.number),
+            revision=int(self._residents.revision[composite.number]),
+            previous=before,
+            state=now,
+            reason=reason,
+            reason_data=data,
+            timestamp_us=now_us,
+            step_us=time_us,
+            rule_states=states,
+            suppressed=suppressed,
+            quiet=quiet,
+        )
+
+    # -- what became of it ----------------------------------------------------------------------
+
+    def committed(self, number: int, transition: Transition) -> None:
+        """Go on from what the database has now."""
+        composite = self._alarms[number]
+        composite.state = decide.NUMBERS[transition.state]
+        composite.suppressed = transition.suppressed
+        composite.written = tuple(decide.NUMBERS[state] for state in transition.rule_states)
+        composite.told = True
+        self._let_go(composite)
+        if self._is_to_be_looked_at_again(composite):
+            self._changed.add(number)
+
+    def rejected(self, number: int) -> None:
+        """Look at an alarm again: what followed could not be written."""
+        composite = self._alarms[number]
+        composite.stepped = True
+        self._let_go(composite)
+        self._changed.add(number)
+
+    def _is_to_be_looked_at_again(self, composite: Composite) -> bool:
+        """Tell whether an input may have changed while a transition was open."""
+        return bool(composite.references) or composite.suppressor >= 0
+
+    def _hold(self, composite: Composite) -> None:
+        composite.is_open = True
+        self._windows.freeze(composite.windows)
+
+    def _let_go(self, composite: Composite) -> None:
+        composite.is_open = False
+        self._windows.thaw(composite.windows)
+        wake = ALL_STATES if composite.repeats else 0
+        self._windows.wake_at_each_step(composite.windows, wake)
+
+
+def _by_shape(composites: list[Composite]) -> Iterable[list[Composite]]:
+    alike: dict[Code, list[Composite]] = defaultdict(list)
+    for composite in composites:
+        alike[composite.program.code].append(composite)
+    return alike.values()
+
+
+def action_bits(alarm: Alarm) -> int:
+    """Give a number whose bit i tells whether the alarm has actions for the state of number i."""
+    return sum(bool(alarm.actions(state)) << number for number, state in enumerate(decide.STATES))

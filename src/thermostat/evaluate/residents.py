@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The alarms that are being evaluated, as columns: what each is known by, and at which revision."""
+
+import numpy as np
+
+from thermostat.alarms.model import Alarm
+
+NONE = -1
+
+
+class Residents:
+    """Alarms by number; the number of an alarm that is gone is given out again."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._free: list[int] = []
+        self.revision = np.zeros(0, np.int64)
+        self.window = np.zeros(0, np.int32)
+        """The window of an alarm with a threshold rule; -1: it has a composite one."""
+        self._fingerprint = np.zeros(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def add(self, alarm: Alarm) -> int:
+        """Give the number of a new alarm."""
+        if self._free:
+            number = self._free.pop()
+            self._ids[number] = alarm.alarm_id
+        else:
+            number = len(self._ids)
+            self._ids.append(alarm.alarm_id)
+            if number == len(self.revision):
+                self._grow(max(64, number * 5 // 4))
+        self._numbers[alarm.alarm_id] = number
+        self.revision[number] = alarm.revision
+        self._fingerprint[number] = _fingerprint(alarm)
+        self.window[number] = NONE
+        return number
+
+    def remove(self, number: int) -> None:
+        """Forget an alarm."""
+        del self._numbers[self._ids[number]]
+        self._free.append(number)
+
+    def find(self, alarm_id: str) -> int | None:
+        """Give the number of an alarm; None if it is not evaluated."""
+        return self._numbers.get(alarm_id)
+
+    def alarm_id(self, number: int) -> str:
+        """Give the id of an alarm."""
+        return self._ids[number]
+
+    def is_same(self, number: int, alarm: Alarm) -> bool:
+        """Tell whether this definition looks at the same group with the same rule."""
+        return int(self._fingerprint[number]) == _fingerprint(alarm)
+
+    def _grow(self, size: int) -> None:
+        for name in ("revision", "window", "_fingerprint"):
+            old = getattr(self, name)
+            new = np.zeros(size, old.dtype)
+            new[: len(old)] = old
+            setattr(self, name, new)
+
+
+def _fingerprint(alarm: Alarm) -> int:
+    return hash((alarm.rule, alarm.project_id))

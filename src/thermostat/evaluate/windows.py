@@ -1,0 +1,510 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All windows: which samples reach which of them, and which of their steps are due.
+
+A window is known by a number. Numbers of closed windows are given out again only after index and
+members have been swept, so that closing one costs nothing.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thermostat.alarms.model import State
+from thermostat.alarms.rules import ThresholdRule
+from thermostat.evaluate.held import Held, Rows
+from thermostat.evaluate.matching import WindowIndex
+from thermostat.evaluate.members import Asked, Members
+from thermostat.evaluate.pool import Pool, Shape
+from thermostat.evaluate.reasons import Group
+from thermostat.evaluate.ticks import SILENT_INTERVALS, US_PER_S
+from thermostat.store.base import Batch, Series
+
+LOG = logging.getLogger(__name__)
+MOST_STEPS_BEHIND = 1000
+"""After a longer pause than this many steps a window goes on with the newest ones."""
+MOST_HELD = 4_000_000
+"""Samples ahead of their windows' steps that are kept, 28 bytes each."""
+_SWEEP_FROM = 1024
+_SERIES_AT_ONCE = 50_000
+_NOWHERE = -1
+_Item = TypeVar("_Item")
+
+
+@dataclass(slots=True)
+class Work:
+    """Windows of one pool that have steps to be judged."""
+
+    pool: Pool
+    cols: NDArray[np.int64]
+    until: NDArray[np.int64]
+    """The last step of each that is due, in ticks."""
+
+    def next_step(self) -> int:
+        """Give the oldest step that is to be judged next."""
+        return int(self.pool.step[self.pool.compact(self.cols)].min()) + 1
+
+    def at(self, step: int) -> NDArray[np.int64]:
+        """Give the windows whose next step this is."""
+        due = self.pool.step[self.pool.compact(self.cols)] == step - 1
+        return self.cols if due.all() else self.cols[due]
+
+    def rest(self) -> "Work | None":
+        """Give what is still to be judged, or None."""
+        own = self.pool.compact(self.cols)
+        left = (self.pool.step[own] < self.until) & ~self.pool.frozen[own]
+        if not left.any():
+            return None
+        return Work(self.pool, self.cols[left], self.until[left])
+
+
+class Windows:
+    """Not thread-safe."""
+
+    def __init__(self, allowed_lag_us: int) -> None:
+        self._allowed_lag_us = allowed_lag_us
+        self._shapes: dict[Shape, int] = {}
+        self._pools: list[Pool] = []
+        self._pool_of = np.zeros(0, np.int32)
+        self._col_of = np.zeros(0, np.int32)
+        self._meter_of = np.zeros(0, np.int32)
+        self._meters: list[str] = []
+        self._meter_numbers: dict[str, int] = {}
+        self._warm_up_us: dict[int, int] = {}
+        self._used = 0
+        self._free: list[int] = []
+        self._closed: list[int] = []
+        self._index = WindowIndex()
+        self._members = Members()
+        self._held = Held(MOST_HELD)
+        self._fresh: dict[int, set[tuple[int, int]]] = {}
+
+    @property
+    def pools(self) -> Sequence[Pool]:
+        """Every pool."""
+        return self._pools
+
+    @property
+    def held(self) -> int:
+        """How many samples wait for their window's steps."""
+        return len(self._held)
+
+    @property
+    def dropped(self) -> int:
+        """How many samples there was no room for among those that wait."""
+        return self._held.dropped
+
+    # -- windows --------------------------------------------------------------------------------
+
+    def open_all(
+        self,
+        rules: Sequence[ThresholdRule],
+        projects: Sequence[str],
+        *,
+        alarms: NDArray[np.int64],
+        states: Sequence[State],
+    ) -> NDArray[np.int64]:
+        """Open an empty window for each rule; give their numbers.
+
+        They have no members yet, and begin with `begin`.
+        """
+        windows = self._numbers(len(rules))
+        by_shape: dict[Shape, list[int]] = {}
+        for place, rule in enumerate(rules):
+            by_shape.setdefault(Shape.of(rule), []).append(place)
+        for shape, places in by_shape.items():
+            number = self._pool_number(shape)
+            own = windows[places]
+            self._pool_of[own] = number
+            self._col_of[own] = self._pools[number].open_all(
+                [rules[place] for place in places],
+                windows=own,
+                alarms=alarms[places],
+                states=[states[place] for place in places],
+            )
+        for window, rule, project_id in zip(windows.tolist(), rules, projects, strict=True):
+            if rule.warm_up:
+                self._warm_up_us[window] = rule.warm_up * US_PER_S
+            self._index.add(window, rule.meter_name, project_id, rule.query)
+            self._meter_of[window] = self._meter_number(rule.meter_name)
+        return windows
+
+    def _meter_number(self, meter: str) -> int:
+        number = self._meter_numbers.get(meter)
+        if number is None:
+            number = self._meter_numbers[meter] = len(self._meters)
+            self._meters.append(meter)
+        return number
+
+    def meter_of(self, window: int) -> str:
+        """Give the meter of a window."""
+        return self._meters[int(self._meter_of[window])]
+
+    def begin(self, windows: NDArray[np.int64], begin_us: NDArray[np.int64], since_us: int) -> None:
+        """Judge windows from the first step after these times on."""
+        for pool, cols, own in self.locate_all(windows):
+            pool.begin(cols, begin_us[own] // pool.tick_us, since_us)
+
+    def ticks_us(self, windows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Give the tick of each window."""
+        of_pool = np.array([pool.tick_us for pool in self._pools], np.int64)
+        return of_pool[self._pool_of[windows]]
+
+    def trim(self) -> None:
+        """Give back the room that is kept for more windows."""
+        for pool in self._pools:
+            pool.reserve(pool.size)
+        self._reserve(self._used)
+
+    def _numbers(self, count: int) -> NDArray[np.int64]:
+        """Give numbers for new windows."""
+        reused = [self._free.pop() for _ in range(min(len(self._free), count))]
+        used = self._used + count - len(reused)
+        if used > len(self._pool_of):
+            self._reserve(max(64, used, len(self._pool_of) * 5 // 4))
+        numbers = np.concatenate([np.array(reused, np.int64), np.arange(self._used, used)])
+        self._used = used
+        return numbers
+
+    def locate_all(
+        self, windows: NDArray[np.int64]
+    ) -> Iterator[tuple[Pool, NDArray[np.int64], NDArray[np.int64]]]:
+        """Give each pool that has some of these windows, their columns, and their positions."""
+        numbers = self._pool_of[windows]
+        for number in np.unique(numbers).tolist():
+            own = np.flatnonzero(numbers == number)
+            yield self._pools[number], self._col_of[windows[own]].astype(np.int64), own
+
+    def close(self, window: int) -> None:
+        """Close a window."""
+        pool, col = self.locate(window)
+        pool.close(col)
+        self._pool_of[window] = _NOWHERE
+        self._warm_up_us.pop(window, None)
+        self._fresh.pop(window, None)
+        self._closed.append(window)
+        if len(self._closed) > max(_SWEEP_FROM, (self._used - len(self._free)) // 4):
+            self._sweep()
+
+    def locate(self, window: int) -> tuple[Pool, int]:
+        """Give a window's pool and its column there."""
+        return self._pools[self._pool_of[window]], int(self._col_of[window])
+
+    def states(self, windows: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Give the states of windows, in the same shape."""
+        found = np.zeros(windows.size, np.int8)
+        for pool, cols, own in self.locate_all(windows.reshape(-1)):
+            found[own] = pool.state[cols]
+        return found.reshape(windows.shape)
+
+    def freeze(self, windows: Iterable[int]) -> None:
+        """Judge these windows no further until they thaw."""
+        for window in windows:
+            pool, col = self.locate(window)
+            pool.frozen[col] = True
+
+    def thaw(self, windows: Iterable[int]) -> None:
+        """Go on with these windows."""
+        for window in windows:
+            pool, col = self.locate(window)
+            pool.frozen[col], pool.touched[col] = False, True
+
+    def wake_at_each_step(self, windows: Iterable[int], states: int) -> None:
+        """Let the leaves with these windows call their alarm at each step in these states."""
+        for window in windows:
+            pool, col = self.locate(window)
+            pool.repeats[col] = states
+
+    @property
+    def judged_us(self) -> int | None:
+        """Up to when every step of every window was judged and written; None without windows."""
+        lowest = [
+            # what a frozen leaf led to is not written yet
+            int((pool.step - (pool.frozen & pool.is_leaf))[pool.alive].min()) * pool.tick_us
+            for pool in self._pools
+            if len(pool)
+        ]
+        return min(lowest, default=None)
+
+    def _sweep(self) -> None:
+        self._index.drop(self._closed)
+        dead = np.zeros(len(self._pool_of), np.bool_)
+        dead[self._closed] = True
+        self._members.drop_windows(dead)
+        rows = self._held.take()
+        if rows is not None:
+            self._held.add(rows.where(~dead[rows.window]))
+        self._free.extend(self._closed)
+        self._closed = []
+
+    def _pool_number(self, shape: Shape) -> int:
+        number = self._shapes.get(shape)
+        if number is None:
+            number = self._shapes[shape] = len(self._pools)
+            self._pools.append(
+                Pool(shape, allowed_lag_us=self._allowed_lag_us, members=self._members)
+            )
+        return number
+
+    def _reserve(self, windows: int) -> None:
+        if windows != len(self._pool_of):
+            for name in ("_pool_of", "_col_of", "_meter_of"):
+                column = np.full(windows, _NOWHERE, np.int32)
+                column[: self._used] = getattr(self, name)[: self._used]
+                setattr(self, name, column)
+        self._members.reserve_windows(len(self._pool_of))
+
+    # -- members --------------------------------------------------------------------------------
+
+    def describe(self, series: Iterable[Series]) -> None:
+        """Take in new and changed series: they join and leave windows as their metadata says."""
+        for one in series:
+            self._members.describe(one.series_id, one.first_us)
+            wanted = set(self._matching(one))
+            known = set(self._members.windows_of(one.series_id))
+            for window in known - wanted:
+                self._members.leave(one.series_id, window)
+            for window in wanted - known:
+                warm_up_us = self._warm_up_us.get(window, 0)
+                self._members.join(one.series_id, window, warm_up_us=warm_up_us)
+            for window in wanted ^ known:
+                self._touch(window)
+
+    def populate(self, windows: NDArray[np.int64], series: Iterable[Series]) -> list[int]:
+        """Let each of these series feed those of these new windows that it matches.
+
+        Gives the ids of the series that feed one.
+        """
+        is_new = np.zeros(len(self._pool_of), np.bool_)
+        is_new[windows] = True
+        feeding: list[int] = []
+        for described in in_portions(series, _SERIES_AT_ONCE):
+            self._members.describe_all(
+                [one.series_id for one in described], [one.first_us for one in described]
+            )
+            ids: list[int] = []
+            joined: list[int] = []
+            for one in described:
+                for window in self._index.matching(one):
+                    ids.append(one.series_id)
+                    joined.append(window)
+            own = np.flatnonzero(is_new[joined]).tolist() if joined else []
+            ids, joined = [ids[place] for place in own], [joined[place] for place in own]
+            warm_up_us = [self._warm_up_us.get(window, 0) for window in joined]
+            self._members.join_all(ids, joined, warm_up_us)
+            feeding += dict.fromkeys(ids)
+        return feeding
+
+    def groups(self, windows: NDArray[np.int64], begin_us: NDArray[np.int64]) -> list[Group]:
+        """Tell of the members of windows whose newest period begins after these times."""
+        edges = self._members.edges_of(windows)
+        tick_us = np.array([self.locate(one)[0].tick_us for one in windows.tolist()], np.int64)
+        position = edges.position
+        interval_us = np.where(edges.interval_us > 0, edges.interval_us, tick_us[position])
+        live = edges.last_us >= begin_us[position] - SILENT_INTERVALS * interval_us
+        live &= edges.last_us > 0
+        reporting = live & (edges.last_us > begin_us[position])
+        slowest_us = np.zeros(len(windows), np.int64)
+        np.maximum.at(slowest_us, position[live], edges.interval_us[live])
+        count = len(windows)
+        return [
+            Group(members, living, reported, interval / US_PER_S)
+            for members, living, reported, interval in zip(
+                np.bincount(position, minlength=count).tolist(),
+                np.bincount(position[live], minlength=count).tolist(),
+                np.bincount(position[reporting], minlength=count).tolist(),
+                slowest_us.tolist(),
+                strict=True,
+            )
+        ]
+
+    def member_counts(self, windows: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Give how many series feed each of these windows."""
+        return self._members.count[windows]
+
+    def _matching(self, series: Series) -> list[int]:
+        return [
+            window for window in self._index.matching(series) if self._pool_of[window] != _NOWHERE
+        ]
+
+    def _touch(self, window: int) -> None:
+        if self._pool_of[window] != _NOWHERE:
+            pool, col = self.locate(window)
+            pool.touched[col] = True
+
+    # -- samples --------------------------------------------------------------------------------
+
+    def ingest(self, batch: Batch) -> int:
+        """Count stored samples in the windows that their series feed; give how many were late."""
+        series, timestamp_us = batch.series_id, batch.timestamp_us
+        self._members.report(series, timestamp_us)
+        rows, windows = self._members.fed(series, timestamp_us)
+        if not len(rows):
+            return 0
+        fed = Rows(windows, series[rows], timestamp_us[rows], batch.volume[rows])
+        if self._fresh:
+            fed = self._without_read(fed)
+        return self._feed(fed)
+
+    def report(self, batch: Batch) -> None:
+        """Note how far series have reported, and count nothing."""
+        self._members.report(batch.series_id, batch.timestamp_us)
+
+    def refill(self, windows: NDArray[np.int64], batch: Batch, *, on_its_way: bool) -> None:
+        """Count samples that were read from the store, in these windows only.
+
+        Those that may be on their way from the store to `ingest` are not counted when it brings
+        them.
+        """
+        wanted = np.zeros(len(self._pool_of), np.bool_)
+        wanted[windows] = True
+        rows, fed = self._members.fed(batch.series_id, batch.timestamp_us)
+        own = wanted[fed]
+        rows, fed = rows[own], fed[own]
+        read = Rows(fed, batch.series_id[rows], batch.timestamp_us[rows], batch.volume[rows])
+        if on_its_way:
+            for window, series, timestamp_us in zip(
+                read.window.tolist(), read.series.tolist(), read.timestamp_us.tolist(), strict=True
+            ):
+                self._fresh.setdefault(window, set()).add((series, timestamp_us))
+        self._feed(read)
+
+    def forget_read(self) -> None:
+        """Remember no longer what `refill` has read: nothing of it can still be on its way."""
+        self._fresh.clear()
+
+    def _without_read(self, rows: Rows) -> Rows:
+        fresh = np.zeros(len(self._pool_of), np.bool_)
+        fresh[list(self._fresh)] = True
+        kept = np.ones(len(rows), np.bool_)
+        for row in np.flatnonzero(fresh[rows.window]).tolist():
+            sample = (int(rows.series[row]), int(rows.timestamp_us[row]))
+            kept[row] = sample not in self._fresh[int(rows.window[row])]
+        return rows.where(kept)
+
+    def release(self) -> None:
+        """Count the samples whose time has come."""
+        rows = self._held.take()
+        if rows is not None:
+            self._feed(rows)
+
+    def _feed(self, rows: Rows) -> int:
+        late = 0
+        for number, part in self._by_pool(rows):
+            pool = self._pools[number]
+            fed = pool.feed(
+                self._col_of[part.window].astype(np.int64),
+                part.series,
+                part.timestamp_us,
+                part.volume,
+            )
+            late += fed.late
+            if fed.ahead.any():
+                self._held.add(part.where(fed.ahead))
+        return late
+
+    def _by_pool(self, rows: Rows) -> Iterator[tuple[int, Rows]]:
+        if not len(rows):
+            return
+        pools = self._pool_of[rows.window]
+        first = int(pools[0])
+        if (pools == first).all():
+            if first != _NOWHERE:
+                yield first, rows
+            return
+        order = np.argsort(pools, kind="stable")
+        pools = pools[order]
+        edges = [0, *(np.flatnonzero(pools[1:] != pools[:-1]) + 1).tolist(), len(pools)]
+        for begin, end in pairwise(edges):
+            if pools[begin] != _NOWHERE:
+                yield int(pools[begin]), rows.where(order[begin:end])
+
+    # -- steps ----------------------------------------------------------------------------------
+
+    def newest_us(self, windows: NDArray[np.int64], now_us: int) -> NDArray[np.int64]:
+        """Give the newest time up to now that any member of each window reported; else now."""
+        edges = self._members.edges_of(windows)
+        newest_us = np.zeros(len(windows), np.int64)
+        np.maximum.at(newest_us, edges.position, edges.last_us)
+        return np.where(newest_us > 0, np.minimum(newest_us, now_us), now_us)
+
+    def due(self, now_us: int) -> list[Work]:
+        """Give the windows that have steps to be judged at this time.
+
+        A step is due when every live member has reported up to it, and at the latest when the
+        allowed lag is over.
+        """
+        asked: list[tuple[Pool, NDArray[np.int64]]] = []
+        for pool in self._pools:
+            cols = np.flatnonzero(pool.touched[: pool.size])
+            cols = cols[pool.alive[cols] & ~pool.frozen[cols]]
+            if len(cols):
+                asked.append((pool, cols))
+        if asked:
+            self._look_at_progress(asked, now_us)
+        return [work for pool in self._pools if (work := self._due_in(pool, now_us)) is not None]
+
+    def _look_at_progress(self, asked: list[tuple[Pool, NDArray[np.int64]]], now_us: int) -> None:
+        """Note up to which step all live members of these windows have reported."""
+        questions = []
+        for pool, cols in asked:
+            own = pool.compact(cols)
+            step_us = (pool.step[own] + 1) * pool.tick_us
+            questions.append(Asked(pool.window[own], step_us, pool.tick_us))
+        for (pool, cols), progress in zip(
+            asked, self._members.progress(questions, now_us), strict=True
+        ):
+            own = pool.compact(cols)
+            # one that no live member has reported up to is -1, which is before every step
+            pool.ready[own] = np.minimum(progress.lowest_us, now_us) // pool.tick_us
+            # who is live may change as time goes on, without a sample, where a member is ahead
+            pool.touched[own] = progress.newest_us > now_us
+            pool.due_us = 0
+
+    def _due_in(self, pool: Pool, now_us: int) -> Work | None:
+        if now_us < pool.due_us:
+            return None
+        size = pool.size
+        lagging_us = now_us - self._allowed_lag_us
+        overdue: Any = lagging_us // pool.tick_us
+        if pool.newest_since_us > lagging_us:
+            overdue = np.where(pool.since_us[:size] <= lagging_us, overdue, 0)
+        until = np.minimum(np.maximum(overdue, pool.ready[:size]), now_us // pool.tick_us)
+        waiting = pool.alive[:size] & ~pool.frozen[:size]
+        cols = np.flatnonzero((pool.step[:size] < until) & waiting)
+        if not len(cols):
+            pool.due_us = self._next_overdue_us(pool, waiting)
+            return None
+        oldest = now_us // pool.tick_us - MOST_STEPS_BEHIND
+        behind = cols[pool.step[cols] < oldest]
+        if len(behind):
+            pool.skip_to(oldest, behind)
+            cols = cols[pool.step[cols] < until[cols]]
+        until = until[pool.compact(cols)]
+        if len(self._held):
+            # what is held must be counted before the step that it belongs to
+            until = np.minimum(until, pool.step[cols] + pool.slack)
+        return Work(pool, cols, until)
+
+    def _next_overdue_us(self, pool: Pool, waiting: NDArray[np.bool_]) -> int:
+        """Give when the allowed lag of the first of these windows is over."""
+        next_us = (pool.step[: pool.size] + 1) * pool.tick_us
+        np.maximum(next_us, pool.since_us[: pool.size], out=next_us)
+        earliest_us = next_us.min(where=waiting, initial=np.iinfo(np.int64).max // 2)
+        return int(earliest_us) + self._allowed_lag_us
+
+
+def in_portions(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    """Give lists of so many items, the last one of what is left."""
+    portion: list[_Item] = []
+    for one in items:
+        portion.append(one)
+        if len(portion) == size:
+            yield portion
+            portion = []
+    if portion:
+        yield portion
