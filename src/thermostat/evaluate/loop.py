@@ -187,13 +187,15 @@ class Evaluator:
     def _pass(self) -> tuple[str | None, float]:
         """Take in what has come and judge what is due; give what failed, and how long that took."""
         begun = time.perf_counter()
+        # As of before the inbox is emptied: nobody's samples are missing while they wait in it.
+        now_us = self._now_us()
         for item in self._inbox.take():
             if isinstance(item, Batch):
                 self._metrics.late.inc(self._engine.ingest(item))
             else:
                 self._engine.describe(item)
         unfollowed = self._follow_changes()
-        unwritten, judging_s = self._judge_all(time.perf_counter() - begun)
+        unwritten, judging_s = self._judge_all(now_us, time.perf_counter() - begun)
         failing = unwritten or unfollowed
         if not failing:
             self._note_progress()
@@ -238,8 +240,8 @@ class Evaluator:
             self._changed |= alarm_ids
         return "alarms cannot be loaded"
 
-    def _judge_all(self, judging_s: float) -> tuple[str | None, float]:
-        """Judge until nothing is due; give the reason why something could not be written, or None.
+    def _judge_all(self, now_us: int, judging_s: float) -> tuple[str | None, float]:
+        """Judge what is due at this time; give why something could not be written, or None.
 
         Each round writes at most one transition per alarm. One that cannot be written is judged
         again in the next pass, and delays no other. Adds the seconds that judging took.
@@ -248,7 +250,7 @@ class Evaluator:
         failing = None
         while not self._stop.is_set():
             begun = time.perf_counter()
-            transitions = self._engine.evaluate(self._now_us())
+            transitions = self._engine.evaluate(now_us)
             judging_s += time.perf_counter() - begun
             if not transitions:
                 break

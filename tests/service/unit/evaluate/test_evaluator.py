@@ -264,3 +264,28 @@ def test_a_clock_that_was_set_back_stops_nothing(world):
     time.sleep(0.2)
     assert one.evaluator.check() is None
     assert one.states("a") == ["alarm"]
+
+
+def test_what_comes_while_transitions_are_written_is_not_missing(world, monkeypatch):
+    one = world(make_alarm("a"))
+    now_s = [float(int(time.time()) // 10 * 10)]
+    one.evaluator._clock = lambda: now_s[0]
+    record_all = one.alarms.record_all
+
+    def slow(transitions):
+        if len(one.alarms.recorded) == 1:  # it takes longer than senders are waited for
+            monkeypatch.setattr(time, "time", lambda: now_s[0])
+            for _ in range(150):
+                now_s[0] += 10
+                one.report(10.0)
+        return record_all(transitions)
+
+    one.alarms.record_all = slow
+    one.report(99.0)
+    one.evaluator.start()
+    wait_until(lambda: one.states("a") == ["alarm"])
+    now_s[0] += 10
+    monkeypatch.setattr(time, "time", lambda: now_s[0])
+    one.report(10.0)
+    wait_until(lambda: one.alarms.noted and one.alarms.noted[-1] == int(now_s[0]) * 1_000_000)
+    assert one.states("a") == ["alarm", "ok"]
