@@ -7,45 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from thermostat.alarms.rules import (
-    MAX_PERIOD_S,
-    AlarmRef,
-    AllOf,
-    AnyOf,
-    CombinationRule,
-    Combine,
-    CompositeRule,
-    Expression,
-    Leaf,
-    MissingData,
-    Not,
-    Rule,
-    Statistic,
-    ThresholdRule,
-)
-
-__all__ = [  # the rules' names too: the evaluator takes them from here
-    "MAX_PERIOD_S",
-    "NOT_EVALUATED",
-    "Alarm",
-    "AlarmRef",
-    "AllOf",
-    "AnyOf",
-    "CombinationRule",
-    "Combine",
-    "CompositeRule",
-    "Expression",
-    "Leaf",
-    "MissingData",
-    "Not",
-    "Rule",
-    "Severity",
-    "State",
-    "Statistic",
-    "ThresholdRule",
-    "TimeConstraint",
-    "Transition",
-]
+from thermostat.alarms.rules import MAX_PERIOD_S, Rule
 
 NOT_EVALUATED = "Not evaluated yet"
 

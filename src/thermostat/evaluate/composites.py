@@ -161,6 +161,8 @@ class Composite:
     """The leaves' states as the database has them."""
     is_open: bool = False
     """Whether a transition of it is open."""
+    is_circular: bool = False
+    """Whether it names itself, by way of others: it stays in insufficient data."""
     stepped: bool = False
     """Whether a step of a leaf was judged since it was last looked at."""
 
@@ -169,16 +171,18 @@ class Composite:
 class References:
     """The states of alarms that other alarms name, whether they are there or not."""
 
-    numbers: dict[str, int] = field(default_factory=dict)
+    numbers: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By project and id: an alarm that has moved to another project is not the one named."""
     states: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
     dependents: list[set[int]] = field(default_factory=list)
     """The numbers of the alarms that name each."""
 
-    def number(self, alarm_id: str, state: int) -> int:
+    def number(self, project_id: str, alarm_id: str, state: int) -> int:
         """Give the number of an alarm; one that is named for the first time is in this state."""
-        number = self.numbers.get(alarm_id)
+        key = (project_id, alarm_id)
+        number = self.numbers.get(key)
         if number is None:
-            number = self.numbers[alarm_id] = len(self.dependents)
+            number = self.numbers[key] = len(self.dependents)
             self.dependents.append(set())
             if number == len(self.states):
                 self.states = np.concatenate(
@@ -187,9 +191,9 @@ class References:
             self.states[number] = state
         return number
 
-    def set_state(self, alarm_id: str, state: int) -> set[int]:
+    def set_state(self, project_id: str, alarm_id: str, state: int) -> set[int]:
         """Note the state of an alarm; give the numbers of those that this concerns."""
-        number = self.numbers.get(alarm_id)
+        number = self.numbers.get((project_id, alarm_id))
         if number is None:
             return set()
         changed = self.states[number] != state

@@ -45,7 +45,8 @@ ALARMS_AT_ONCE = 20_000
 """Alarms whose definitions are held in memory at once while all are loaded."""
 _NEWEST = -1
 _NO_NUMBERS = np.empty(0, np.int64)
-_NO_MEMBERS, _SOME_MISSING, _SETTLED = 1, 2, 3
+_NO_MEMBERS, _SOME_MISSING, _TOO_SHORT, _SETTLED = 1, 2, 3, 4
+"""Which words for insufficient data were told; settled: others, before a restart."""
 
 
 @dataclass(slots=True)
@@ -172,8 +173,8 @@ class Engine:
         else:
             self._windows.close(int(self._residents.window[number]))
         self._open.pop(number, None)
+        self._joined.note_state(number, int(decide.UNKNOWN))
         self._residents.remove(number)
-        self._joined.note_state(alarm_id, int(decide.UNKNOWN))
 
     def _admit(self, alarms: Iterable[Alarm], judged_us: int | None) -> _Opening:
         """Take in alarms; give the windows that must be opened for them."""
@@ -241,8 +242,7 @@ class Engine:
             for number in dict.fromkeys(
                 chain(numbers[plain].tolist(), (one for one, *_ in opening.composites))
             ):
-                alarm_id = self._residents.alarm_id(number)
-                self._joined.note_state(alarm_id, self._state_of(alarm_id))
+                self._joined.note_state(number, self._state_of(number))
         return windows
 
     def _update(self, number: int, alarm: Alarm) -> None:
@@ -258,13 +258,10 @@ class Engine:
             pool.repeats[col] = action_bits(alarm) if alarm.repeat_actions else 0
             pool.frozen[col] = False
             pool.touched[col] = True
-        self._joined.note_state(alarm.alarm_id, decide.NUMBERS[alarm.state])
+        self._joined.note_state(number, decide.NUMBERS[alarm.state])
 
-    def _state_of(self, alarm_id: str) -> int:
-        """Give the written state of any alarm; insufficient data where it is not evaluated."""
-        number = self._residents.find(alarm_id)
-        if number is None:
-            return int(decide.UNKNOWN)
+    def _state_of(self, number: int) -> int:
+        """Give the written state of an alarm."""
         window = int(self._residents.window[number])
         if window == NONE:
             return self._joined.state_of(number)
@@ -393,11 +390,15 @@ class Engine:
         self, step_us: int, now_us: int, transitions: list[Transition], before: int
     ) -> bool:
         """Judge composite alarms, unless what was told since `before` must be written first."""
-        if any(self._joined.is_named(one.alarm_id) for one in transitions[before:]):
+        if any(map(self._is_named, transitions[before:])):
             return True
         joined = self._joined.judge(step_us, now_us)
         transitions += joined
         return bool(joined)
+
+    def _is_named(self, transition: Transition) -> bool:
+        number = self._residents.find(transition.alarm_id)
+        return number is not None and self._joined.is_named(number)
 
     def _judge(
         self,
@@ -450,8 +451,10 @@ class Engine:
         return lacking
 
     def _words_for(self, pool: Pool, cols: NDArray[np.int64]) -> NDArray[np.uint8]:
-        has_members = self._windows.member_counts(pool.window[cols]) > 0
-        return np.where(has_members, _SOME_MISSING, _NO_MEMBERS).astype(np.uint8)
+        """Give which words tell best why data is insufficient."""
+        slowest_us = self._windows.slowest_us(pool.window[cols])
+        words = np.where(slowest_us > pool.ticks * pool.tick_us, _TOO_SHORT, _SOME_MISSING)
+        return np.where(slowest_us < 0, _NO_MEMBERS, words).astype(np.uint8)
 
     def _step_leaves(
         self,
@@ -531,7 +534,7 @@ class Engine:
             pool.frozen[col], pool.touched[col] = False, True
             pool.advance(step, np.array([col]))
         self._residents.revision[number] += transition.is_change
-        self._joined.note_state(transition.alarm_id, decide.NUMBERS[transition.state])
+        self._joined.note_state(number, decide.NUMBERS[transition.state])
 
     def rejected(self, transition: Transition) -> None:
         """Judge the step of this transition again: it could not be written."""

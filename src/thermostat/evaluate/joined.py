@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Alarms with composite rules, being evaluated: looked at when one of their inputs has changed."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
@@ -13,6 +14,7 @@ from thermostat.evaluate.residents import Residents
 from thermostat.evaluate.schedules import Schedules
 from thermostat.evaluate.windows import Windows
 
+LOG = logging.getLogger(__name__)
 ALL_STATES = 0b111
 
 
@@ -38,13 +40,13 @@ class Joined:
         alarm: Alarm,
         program: Program,
         windows: tuple[int, ...],
-        state_of: Callable[[str], int],
+        state_of: Callable[[int], int],
     ) -> None:
         """Evaluate this alarm, whose leaves have these windows, from now on."""
         named = program.references
         if program.suppressor is not None:
             named = (*named, program.suppressor)
-        numbers = tuple(self._references.number(one, state_of(one)) for one in named)
+        numbers = tuple(self._number_of(one, alarm.project_id, state_of) for one in named)
         for one in numbers:
             self._references.dependents[one].add(number)
         count = len(program.references)
@@ -57,7 +59,45 @@ class Joined:
         )
         composite.written = tuple(decide.NUMBERS[state] for state in alarm.rule_states)
         self._alarms[number] = composite
+        self._look_for_circles(composite)
         self.update(number, alarm)
+
+    def _number_of(self, alarm_id: str, project_id: str, state_of: Callable[[int], int]) -> int:
+        """Give the number of an alarm that another one of this project names."""
+        resident = self._residents.find_in(project_id, alarm_id)
+        state = int(decide.UNKNOWN) if resident is None else state_of(resident)
+        return self._references.number(project_id, alarm_id, state)
+
+    def _look_for_circles(self, composite: Composite) -> None:
+        """Find out whether an alarm closes a circle; all alarms in it are marked."""
+        circle = self._path_back(composite, composite.number, set())
+        for one in circle:
+            one.is_circular = True
+        if circle:
+            names = ", ".join(self._residents.alarm_id(one.number) for one in circle)
+            LOG.error("Alarms that name each other in a circle are not judged: %s", names)
+
+    def _path_back(self, start: Composite, goal: int, seen: set[int]) -> list[Composite]:
+        """Give the alarms on a way down from one alarm to the one of this number, or none."""
+        for below in self._below(start):
+            if below.number == goal:
+                return [start]
+            if below.number not in seen:
+                seen.add(below.number)
+                path = self._path_back(below, goal, seen)
+                if path:
+                    return [start, *path]
+        return []
+
+    def _below(self, composite: Composite) -> list[Composite]:
+        """Give the composite alarms that one names."""
+        project_id = self._residents.project_id(composite.number)
+        numbers = (
+            self._residents.find_in(project_id, alarm_id)
+            for alarm_id in (*composite.program.references, composite.program.suppressor)
+            if alarm_id is not None
+        )
+        return [self._alarms[number] for number in numbers if number in self._alarms]
 
     def update(self, number: int, alarm: Alarm) -> None:
         """Go on with another definition of an alarm, whose rule is the same."""
@@ -90,14 +130,20 @@ class Joined:
         """Whether any alarm was ever named by a composite one."""
         return bool(self._references.numbers)
 
-    def is_named(self, alarm_id: str) -> bool:
+    def is_named(self, resident: int) -> bool:
         """Tell whether a composite alarm names this alarm."""
-        number = self._references.numbers.get(alarm_id)
+        if not self._references.numbers:
+            return False
+        key = (self._residents.project_id(resident), self._residents.alarm_id(resident))
+        number = self._references.numbers.get(key)
         return number is not None and bool(self._references.dependents[number])
 
-    def note_state(self, alarm_id: str, state: int) -> None:
-        """Take in the written state of any alarm; one that is gone is in insufficient data."""
-        self._changed |= self._references.set_state(alarm_id, state)
+    def note_state(self, resident: int, state: int) -> None:
+        """Take in the written state of any alarm; one that is going is in insufficient data."""
+        if self._references.numbers:
+            project_id = self._residents.project_id(resident)
+            alarm_id = self._residents.alarm_id(resident)
+            self._changed |= self._references.set_state(project_id, alarm_id, state)
 
     def step(self, numbers: Iterable[int]) -> None:
         """Note that a leaf of these alarms was judged."""
@@ -136,14 +182,9 @@ class Joined:
 
     def _level(self, composite: Composite, above: set[int]) -> int:
         """Give how many alarms stand below one, at the most; a circle is cut where it closes."""
-        below = [
-            self._alarms[number]
-            for alarm_id in (*composite.program.references, composite.program.suppressor)
-            if alarm_id is not None
-            and (number := self._residents.find(alarm_id)) in self._alarms
-            and number not in above
-        ]
-        return 1 + max((self._level(one, above | {composite.number}) for one in below), default=0)
+        inside = above | {composite.number}
+        below = [one for one in self._below(composite) if one.number not in inside]
+        return 1 + max((self._level(one, inside) for one in below), default=0)
 
     def _judge_alike(
         self, alike: list[Composite], time_us: int, now_us: int
@@ -166,6 +207,8 @@ class Joined:
     def _decide(
         self, composite: Composite, after: int, leaves: tuple[int, ...], time_us: int, now_us: int
     ) -> Transition | None:
+        if composite.is_circular:
+            after = int(decide.UNKNOWN)
         suppressing = composite.suppressor >= 0 and (
             self._references.states[composite.suppressor] == decide.ALARM
         )

@@ -19,7 +19,7 @@ from thermostat.alarms.rules import Statistic, ThresholdRule
 from thermostat.evaluate import decide
 from thermostat.evaluate.cells import Columns, Rows, column_numbers, make_cells
 from thermostat.evaluate.members import Members
-from thermostat.evaluate.reporters import Reporters
+from thermostat.evaluate.reporters import Period, Reporters
 from thermostat.evaluate.ticks import US_PER_S, tick_s
 
 CHUNK = 32_768
@@ -390,7 +390,7 @@ class Pool:
         return self._reporters.enough(
             edges,
             [
-                (end, self._rows(end, self.ticks))
+                Period(end - self.ticks, end, self._rows(end, self.ticks))
                 for end in (step - back * self.ticks for back in reversed(range(datapoints)))
             ],
             cols=numbers,

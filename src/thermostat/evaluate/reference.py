@@ -165,19 +165,21 @@ class Window:
             for (series_id, time_us), volume in self.samples.items()
             if start_us < time_us <= end_us
         }
-        if not inside or not self._enough_reported({one for one, _ in inside}, end_us):
+        reporting = {series_id for series_id, _ in inside}
+        if not inside or not self._enough_reported(reporting, start_us, end_us):
             return Datapoint(start_us, end_us, 0, None)
         samples = [(time_us, volume) for (_, time_us), volume in inside.items()]
         value = statistic_of(self.rule.statistic, samples)
         return Datapoint(start_us, end_us, len(samples), value)
 
-    def _enough_reported(self, reporting: set[int], end_us: int) -> bool:
+    def _enough_reported(self, reporting: set[int], start_us: int, end_us: int) -> bool:
+        """Tell whether enough of those reported that were live at the start, or joined since."""
         if not self.rule.min_reporting_ratio:
             return True
         live = {
             series_id
             for series_id, member in self.members.items()
-            if member.is_live(end_us, self.tick_us)
+            if member.is_live(start_us, self.tick_us)
             and max(member.first_us, self.counts_from_us(member)) <= end_us
         }
         return bool(live) and len(live & reporting) >= (

@@ -5,6 +5,7 @@ Only the pools of such rules keep this.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,17 @@ from numpy.typing import NDArray
 from thermostat.evaluate.cells import Rows
 from thermostat.evaluate.members import Edges, is_live
 from thermostat.evaluate.sketch import Pairs
+
+
+class Period(NamedTuple):
+    """One period of all windows of a pool."""
+
+    begin: int
+    """The tick before its first one."""
+    end: int
+    """Its last tick."""
+    rows: Rows
+
 
 ROUNDING = 1e-9
 """What a share may miss its ratio by: 3 of 5 members are 0.6, whatever the last digit says."""
@@ -36,7 +48,7 @@ class Reporters:
     def enough(
         self,
         edges: Edges,
-        periods: Sequence[tuple[int, Rows]],
+        periods: Sequence[Period],
         *,
         cols: NDArray[np.int64],
         ratio: NDArray[np.float64],
@@ -44,16 +56,16 @@ class Reporters:
     ) -> NDArray[np.bool_]:
         """Tell in which periods the share of live members that reported is at least the ratio.
 
-        A period is the tick that it ends with and its rows. Shape (periods, windows). A member
-        that warms up is not live; without live members no share is enough.
+        Shape (periods, windows). Live are those that were when the period began, and those that
+        have joined in it; not those that warm up. Without live members no share is enough.
         """
         ticks_us = np.full(len(edges.position), tick_us)
         answer = []
-        for end, rows in periods:
-            end_us = end * tick_us
-            live = is_live(edges, np.full(len(ticks_us), end_us), ticks_us)
-            live &= np.maximum(edges.first_us, edges.from_us) <= end_us
-            ring_rows = np.concatenate([np.arange(span.start, span.stop) for span in rows])
+        for period in periods:
+            begin_us = np.full(len(ticks_us), period.begin * tick_us)
+            live = is_live(edges, begin_us, ticks_us)
+            live &= np.maximum(edges.first_us, edges.from_us) <= period.end * tick_us
+            ring_rows = np.concatenate([np.arange(span.start, span.stop) for span in period.rows])
             position, series, _ = self._pairs.read(ring_rows, cols)
             reported = np.isin(
                 edges.position << 32 | edges.series, position << 32 | series, kind="sort"

@@ -19,6 +19,9 @@ class Residents:
         self.window = np.zeros(0, np.int32)
         """The window of an alarm with a threshold rule; -1: it has a composite one."""
         self._fingerprint = np.zeros(0, np.int64)
+        self._project = np.zeros(0, np.int32)
+        self._projects: dict[str, int] = {}
+        self._project_ids: list[str] = []
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -36,6 +39,7 @@ class Residents:
         self._numbers[alarm.alarm_id] = number
         self.revision[number] = alarm.revision
         self._fingerprint[number] = _fingerprint(alarm)
+        self._project[number] = self._project_number(alarm.project_id)
         self.window[number] = NONE
         return number
 
@@ -52,12 +56,30 @@ class Residents:
         """Give the id of an alarm."""
         return self._ids[number]
 
+    def find_in(self, project_id: str, alarm_id: str) -> int | None:
+        """Give the number of an alarm of this project; None if none of that id is evaluated."""
+        number = self._numbers.get(alarm_id)
+        if number is None or self._project[number] != self._projects.get(project_id):
+            return None
+        return number
+
+    def project_id(self, number: int) -> str:
+        """Give the project of an alarm."""
+        return self._project_ids[int(self._project[number])]
+
     def is_same(self, number: int, alarm: Alarm) -> bool:
         """Tell whether this definition looks at the same group with the same rule."""
         return int(self._fingerprint[number]) == _fingerprint(alarm)
 
+    def _project_number(self, project_id: str) -> int:
+        number = self._projects.get(project_id)
+        if number is None:
+            number = self._projects[project_id] = len(self._project_ids)
+            self._project_ids.append(project_id)
+        return number
+
     def _grow(self, size: int) -> None:
-        for name in ("revision", "window", "_fingerprint"):
+        for name in ("revision", "window", "_fingerprint", "_project"):
             old = getattr(self, name)
             new = np.zeros(size, old.dtype)
             new[: len(old)] = old

@@ -322,9 +322,12 @@ class Windows:
             )
         ]
 
-    def member_counts(self, windows: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Give how many series feed each of these windows."""
-        return self._members.count[windows]
+    def slowest_us(self, windows: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Give the longest interval of any member of each window; -1 where it has no members."""
+        edges = self._members.edges_of(windows)
+        slowest_us = np.full(len(windows), -1)
+        np.maximum.at(slowest_us, edges.position, edges.interval_us)
+        return slowest_us
 
     def _matching(self, series: Series) -> list[int]:
         return [

@@ -5,7 +5,7 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.service.unit.evaluate.test_engine import batch_of, make_alarm
+from tests.service.unit.evaluate.world import batch_of, make_alarm
 from thermostat.alarms.model import State, TimeConstraint
 from thermostat.alarms.query import Condition, Operator
 from thermostat.alarms.rules import (

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tests.service.unit.evaluate.test_engine import batch_of, make_alarm
+from tests.service.unit.evaluate.world import batch_of, make_alarm
 from thermostat.alarms.rules import Statistic
 from thermostat.evaluate.engine import Engine
 from thermostat.evaluate.loop import Evaluator
