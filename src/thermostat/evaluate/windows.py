@@ -449,7 +449,20 @@ class Windows:
                 asked.append((pool, cols))
         if asked:
             self._look_at_progress(asked, now_us)
-        return [work for pool in self._pools if (work := self._due_in(pool, now_us)) is not None]
+        due = [work for pool in self._pools if (work := self._due_in(pool, now_us)) is not None]
+        return self._reached(due) if len(self._held) else due
+
+    def _reached(self, due: list[Work]) -> list[Work]:
+        """Leave out the steps that some window cannot reach before what is held is counted.
+
+        Windows begin at different steps after a restart; all go on in the order of event time.
+        """
+        reach_us = min(
+            ((one.next_step() - 1 + one.pool.slack) * one.pool.tick_us for one in due), default=0
+        )
+        for one in due:
+            np.minimum(one.until, reach_us // one.pool.tick_us, out=one.until)
+        return [rest for one in due if (rest := one.rest()) is not None]
 
     def _look_at_progress(self, asked: list[tuple[Pool, NDArray[np.int64]]], now_us: int) -> None:
         """Note up to which step all live members of these windows have reported."""
@@ -487,11 +500,7 @@ class Windows:
         if len(behind):
             pool.skip_to(oldest, behind)
             cols = cols[pool.step[cols] < until[cols]]
-        until = until[pool.compact(cols)]
-        if len(self._held):
-            # what is held must be counted before the step that it belongs to
-            until = np.minimum(until, pool.step[cols] + pool.slack)
-        return Work(pool, cols, until)
+        return Work(pool, cols, until[pool.compact(cols)])
 
     def _next_overdue_us(self, pool: Pool, waiting: NDArray[np.bool_]) -> int:
         """Give when the allowed lag of the first of these windows is over."""
