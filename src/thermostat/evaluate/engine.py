@@ -12,22 +12,29 @@ import gc
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from thermostat.alarms.model import NOT_EVALUATED, Alarm, State, Transition
+from thermostat.alarms.model import Alarm, Transition
 from thermostat.alarms.rules import ThresholdRule
 from thermostat.evaluate import decide
 from thermostat.evaluate.composites import Program
 from thermostat.evaluate.joined import Joined, action_bits
+from thermostat.evaluate.opening import (
+    NEWEST,
+    NO_MEMBERS,
+    SETTLED,
+    SOME_MISSING,
+    TOO_SHORT,
+    Opening,
+)
 from thermostat.evaluate.pool import Pool
 from thermostat.evaluate.residents import NONE, Residents
-from thermostat.evaluate.schedules import ALWAYS, Schedules
+from thermostat.evaluate.schedules import Schedules
 from thermostat.evaluate.telling import Judged, judged
-from thermostat.evaluate.ticks import US_PER_S, tick_s, window_us
+from thermostat.evaluate.ticks import US_PER_S
 from thermostat.evaluate.windows import Windows, Work, in_portions
 from thermostat.samples.wire import MAX_FUTURE_US
 from thermostat.store.base import Batch, SampleStore, Selection, Series
@@ -43,30 +50,7 @@ ON_ITS_WAY_US = 60 * US_PER_S
 """How long a stored sample may be on its way to `ingest`."""
 ALARMS_AT_ONCE = 20_000
 """Alarms whose definitions are held in memory at once while all are loaded."""
-_NEWEST = -1
 _NO_NUMBERS = np.empty(0, np.int64)
-_NO_MEMBERS, _SOME_MISSING, _TOO_SHORT, _SETTLED = 1, 2, 3, 4
-"""Which words for insufficient data were told; settled: others, before a restart."""
-
-
-@dataclass(slots=True)
-class _Opening:
-    """Windows that are to be opened, as columns."""
-
-    rules: list[ThresholdRule] = field(default_factory=list)
-    projects: list[str] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
-    states: list[State] = field(default_factory=list)
-    reach_us: list[int] = field(default_factory=list)
-    """How far back from now each may have to be filled."""
-    begin_us: list[int] = field(default_factory=list)
-    """After which event time each is judged; `_NEWEST`: from the newest step with samples."""
-    schedules: list[int] = field(default_factory=list)
-    repeats: list[int] = field(default_factory=list)
-    told: list[int] = field(default_factory=list)
-    is_leaf: list[bool] = field(default_factory=list)
-    composites: list[tuple[int, Alarm, Program, int]] = field(default_factory=list)
-    """Number, alarm, program, and where its windows begin."""
 
 
 @contextmanager
@@ -133,7 +117,8 @@ class Engine:
                 opening = self._admit(portion, judged_us)
                 opened.append(self._open_all(opening))
                 begin_us.append(np.array(opening.begin_us, np.int64))
-                reach_us = max(reach_us, max(opening.reach_us, default=0))
+                reaches_us = opening.reach_us(self._allowed_lag_us)
+                reach_us = max(reach_us, max(reaches_us, default=0))
             windows = np.concatenate(opened)
             if len(windows):
                 self._windows.populate(windows, self._store.all_series())
@@ -176,54 +161,37 @@ class Engine:
         self._joined.note_state(number, int(decide.UNKNOWN))
         self._residents.remove(number)
 
-    def _admit(self, alarms: Iterable[Alarm], judged_us: int | None) -> _Opening:
+    def _admit(self, alarms: Iterable[Alarm], judged_us: int | None) -> Opening:
         """Take in alarms; give the windows that must be opened for them."""
-        opening = _Opening()
-        for alarm in alarms:
-            known = self._residents.find(alarm.alarm_id)
-            if known is not None:
-                if self._residents.revision[known] > alarm.revision:
-                    continue  # two edits at once: the newer one came first
-                if self._residents.is_same(known, alarm):
-                    self._update(known, alarm)
-                    continue
-                self.remove(alarm.alarm_id)
-            self._add(alarm, judged_us, opening)
+        new = [alarm for alarm in alarms if self._is_new(alarm)]
+        numbers = self._residents.add_all(new)
+        opening = Opening()
+        plain = [place for place, alarm in enumerate(new) if isinstance(alarm.rule, ThresholdRule)]
+        opening.add_plain(
+            [new[place] for place in plain],
+            [numbers[place] for place in plain],
+            self._schedules,
+            judged_us,
+        )
+        for alarm, number in zip(new, numbers, strict=True):
+            if not isinstance(alarm.rule, ThresholdRule):
+                opening.add_composite(alarm, Program.of(alarm.rule), number, judged_us)
         return opening
 
-    def _add(self, alarm: Alarm, judged_us: int | None, opening: _Opening) -> None:
-        number = self._residents.add(alarm)
-        begin_us = _NEWEST if judged_us is None else max(judged_us, alarm.judged_us or 0)
-        if isinstance(alarm.rule, ThresholdRule):
-            opening.rules.append(alarm.rule)
-            opening.projects.append(alarm.project_id)
-            opening.numbers.append(number)
-            opening.states.append(alarm.state)
-            opening.begin_us.append(begin_us)
-            opening.reach_us.append(self._reach_us(alarm.rule))
-            opening.schedules.append(self._schedules.number(alarm.time_constraints))
-            opening.repeats.append(action_bits(alarm) if alarm.repeat_actions else 0)
-            opening.told.append(0 if alarm.state_reason == NOT_EVALUATED else _SETTLED)
-            opening.is_leaf.append(False)
-            return
-        program = Program.of(alarm.rule)
-        leaves = len(program.leaves)
-        states = alarm.rule_states
-        if len(states) != leaves:
-            states = (State.INSUFFICIENT_DATA,) * leaves
-        opening.composites.append((number, alarm, program, len(opening.rules)))
-        opening.rules += program.leaves
-        opening.projects += [alarm.project_id] * leaves
-        opening.numbers += [number] * leaves
-        opening.states += states
-        opening.begin_us += [begin_us] * leaves
-        opening.reach_us += map(self._reach_us, program.leaves)
-        opening.schedules += [ALWAYS] * leaves
-        opening.repeats += [0] * leaves
-        opening.told += [_SETTLED] * leaves
-        opening.is_leaf += [True] * leaves
+    def _is_new(self, alarm: Alarm) -> bool:
+        """Tell whether windows must be opened for an alarm; if not, it is up to date now."""
+        known = self._residents.find(alarm.alarm_id)
+        if known is None:
+            return True
+        if self._residents.revision[known] > alarm.revision:
+            return False  # two edits at once: the newer one came first
+        if self._residents.is_same(known, alarm):
+            self._update(known, alarm)
+            return False
+        self.remove(alarm.alarm_id)
+        return True
 
-    def _open_all(self, opening: _Opening) -> NDArray[np.int64]:
+    def _open_all(self, opening: Opening) -> NDArray[np.int64]:
         numbers = np.array(opening.numbers, np.int64)
         windows = self._windows.open_all(
             opening.rules, opening.projects, alarms=numbers, states=opening.states
@@ -270,10 +238,10 @@ class Engine:
 
     # -- windows from the store -----------------------------------------------------------------
 
-    def _fill(self, windows: NDArray[np.int64], opening: _Opening, now_us: int) -> None:
+    def _fill(self, windows: NDArray[np.int64], opening: Opening, now_us: int) -> None:
         """Fill windows beside others that ingestion feeds already."""
         feeding = self._windows.populate(windows, self._series_for(opening))
-        reach_us = np.array(opening.reach_us, np.int64)
+        reach_us = np.array(opening.reach_us(self._allowed_lag_us), np.int64)
         start_us = now_us - int(reach_us.max())
         read = self._store.scan(feeding, start_us, now_us + MAX_FUTURE_US)
         self._windows.report(read)
@@ -291,7 +259,7 @@ class Engine:
         now_us: int,
     ) -> None:
         """Fill all windows, slice by slice of event time."""
-        judged_before = begin_us != _NEWEST
+        judged_before = begin_us != NEWEST
         oldest_us = int(begin_us[judged_before].min(initial=now_us))
         start_us = min(oldest_us, now_us) - reach_us
         if not judged_before.all():
@@ -311,11 +279,7 @@ class Engine:
             yield self._store.scan(None, start_us, end_us)
             start_us = end_us
 
-    def _reach_us(self, rule: ThresholdRule) -> int:
-        """Give how far back from now a window may have to be filled."""
-        return window_us(rule) + self._allowed_lag_us + 2 * tick_s(rule.period) * US_PER_S
-
-    def _series_for(self, opening: _Opening) -> Iterable[Series]:
+    def _series_for(self, opening: Opening) -> Iterable[Series]:
         """Give every series that may feed one of these windows, each once."""
         selections = {
             (rule.meter_name, project_id, rule.query): Selection(
@@ -443,7 +407,7 @@ class Engine:
         """Tell which stay in insufficient data for a reason that was not told yet."""
         own = pool.compact(cols)
         lacking: NDArray[np.bool_] = (
-            (after == decide.UNKNOWN) & ~changed & (pool.told[own] != _SETTLED)
+            (after == decide.UNKNOWN) & ~changed & (pool.told[own] != SETTLED)
         )
         if lacking.any():
             found = np.flatnonzero(lacking)
@@ -453,8 +417,8 @@ class Engine:
     def _words_for(self, pool: Pool, cols: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Give which words tell best why data is insufficient."""
         slowest_us = self._windows.slowest_us(pool.window[cols])
-        words = np.where(slowest_us > pool.ticks * pool.tick_us, _TOO_SHORT, _SOME_MISSING)
-        return np.where(slowest_us < 0, _NO_MEMBERS, words).astype(np.uint8)
+        words = np.where(slowest_us > pool.ticks * pool.tick_us, TOO_SHORT, SOME_MISSING)
+        return np.where(slowest_us < 0, NO_MEMBERS, words).astype(np.uint8)
 
     def _step_leaves(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 from thermostat.alarms.query import METADATA_PREFIXES, Condition, Operator, find_metadata
 from thermostat.store.base import Series
 
+_SIGNS_OF_A_NUMBER = 2
 _Key = str | float | tuple[str, str]
 _Windows = int | list[int]
 
@@ -40,14 +41,19 @@ class WindowIndex:
         scope = self._scopes.get((meter, project_id))
         if scope is None:
             scope = self._scopes[meter, project_id] = _Scope()
-        equality = next((one for one in conditions if one.op is Operator.EQ), None)
-        others = tuple(one for one in conditions if one is not equality)
-        if others:
-            self._others[window] = others
+        equality = None
+        for condition in conditions:
+            if condition.op is Operator.EQ:
+                equality = condition
+                break
+        if len(conditions) > (equality is not None):
+            self._others[window] = tuple(one for one in conditions if one is not equality)
         if equality is None:
             scope.without_equality.add(window)
             return
-        by_value = scope.by_field.setdefault(equality.field, {})
+        by_value = scope.by_field.get(equality.field)
+        if by_value is None:
+            by_value = scope.by_field[equality.field] = {}
         for key in _keys(equality.value):
             known = by_value.get(key)
             if known is None:
@@ -119,6 +125,8 @@ def _as_list(windows: _Windows) -> list[int]:
 def _keys(wanted: str) -> Iterable[_Key]:
     """Give the keys of every actual value that `Condition.matches` calls equal to this text."""
     keys: list[_Key] = [wanted]
+    if wanted.count("-") > _SIGNS_OF_A_NUMBER:  # as an id has: trying it as a number takes longer
+        return keys
     if wanted.lower() in ("true", "false"):
         keys.append(("bool", wanted.lower()))
     try:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The alarms that are being evaluated, as columns: what each is known by, and at which revision."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from thermostat.alarms.model import Alarm
@@ -26,22 +28,22 @@ class Residents:
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def add(self, alarm: Alarm) -> int:
-        """Give the number of a new alarm."""
-        if self._free:
-            number = self._free.pop()
+    def add_all(self, alarms: Sequence[Alarm]) -> list[int]:
+        """Give the numbers of new alarms."""
+        numbers = [self._free.pop() for _ in range(min(len(self._free), len(alarms)))]
+        begin, end = len(self._ids), len(self._ids) + len(alarms) - len(numbers)
+        numbers += range(begin, end)
+        self._ids += [""] * (end - begin)
+        if end > len(self.revision):
+            self._grow(max(64, end, len(self.revision) * 5 // 4))
+        for alarm, number in zip(alarms, numbers, strict=True):
             self._ids[number] = alarm.alarm_id
-        else:
-            number = len(self._ids)
-            self._ids.append(alarm.alarm_id)
-            if number == len(self.revision):
-                self._grow(max(64, number * 5 // 4))
-        self._numbers[alarm.alarm_id] = number
-        self.revision[number] = alarm.revision
-        self._fingerprint[number] = _fingerprint(alarm)
-        self._project[number] = self._project_number(alarm.project_id)
-        self.window[number] = NONE
-        return number
+            self._numbers[alarm.alarm_id] = number
+        self.revision[numbers] = [alarm.revision for alarm in alarms]
+        self._fingerprint[numbers] = [hash((alarm.rule, alarm.project_id)) for alarm in alarms]
+        self._project[numbers] = [self._project_number(alarm.project_id) for alarm in alarms]
+        self.window[numbers] = NONE
+        return numbers
 
     def remove(self, number: int) -> None:
         """Forget an alarm."""
@@ -69,7 +71,7 @@ class Residents:
 
     def is_same(self, number: int, alarm: Alarm) -> bool:
         """Tell whether this definition looks at the same group with the same rule."""
-        return int(self._fingerprint[number]) == _fingerprint(alarm)
+        return int(self._fingerprint[number]) == hash((alarm.rule, alarm.project_id))
 
     def _project_number(self, project_id: str) -> int:
         number = self._projects.get(project_id)
@@ -84,7 +86,3 @@ class Residents:
             new = np.zeros(size, old.dtype)
             new[: len(old)] = old
             setattr(self, name, new)
-
-
-def _fingerprint(alarm: Alarm) -> int:
-    return hash((alarm.rule, alarm.project_id))

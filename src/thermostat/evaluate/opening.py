@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Windows that are to be opened for alarms, as columns: one for each threshold rule in them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from thermostat.alarms.model import NOT_EVALUATED, Alarm, State
+from thermostat.alarms.rules import ThresholdRule
+from thermostat.evaluate.composites import Program
+from thermostat.evaluate.joined import action_bits
+from thermostat.evaluate.schedules import ALWAYS, Schedules
+from thermostat.evaluate.ticks import US_PER_S, tick_s, window_us
+
+NEWEST = -1
+"""Judge from the newest step with samples on."""
+NOT_TOLD, NO_MEMBERS, SOME_MISSING, TOO_SHORT, SETTLED = range(5)
+"""Which words for insufficient data were told; settled: others, before a restart."""
+
+
+@dataclass(slots=True)
+class Opening:
+    """Columns of one length, but for the last."""
+
+    rules: list[ThresholdRule] = field(default_factory=list)
+    projects: list[str] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    """The number of the alarm that each belongs to."""
+    states: list[State] = field(default_factory=list)
+    begin_us: list[int] = field(default_factory=list)
+    """After which event time each is judged, or `NEWEST`."""
+    schedules: list[int] = field(default_factory=list)
+    repeats: list[int] = field(default_factory=list)
+    told: list[int] = field(default_factory=list)
+    is_leaf: list[bool] = field(default_factory=list)
+    composites: list[tuple[int, Alarm, Program, int]] = field(default_factory=list)
+    """Number, alarm, program, and where its windows begin."""
+
+    def add_plain(
+        self,
+        alarms: Sequence[Alarm],
+        numbers: Sequence[int],
+        schedules: Schedules,
+        judged_us: int | None,
+    ) -> None:
+        """Add the windows of alarms with threshold rules."""
+        self.rules += [alarm.rule for alarm in alarms]  # type: ignore[misc]  # all are plain
+        self.projects += [alarm.project_id for alarm in alarms]
+        self.numbers += numbers
+        self.states += [alarm.state for alarm in alarms]
+        if judged_us is None:
+            self.begin_us += [NEWEST] * len(alarms)
+        else:
+            self.begin_us += [_begin_us(alarm, judged_us) for alarm in alarms]
+        self.schedules += [
+            schedules.number(alarm.time_constraints) if alarm.time_constraints else ALWAYS
+            for alarm in alarms
+        ]
+        self.repeats += [action_bits(alarm) if alarm.repeat_actions else 0 for alarm in alarms]
+        self.told += [
+            NOT_TOLD if alarm.state_reason == NOT_EVALUATED else SETTLED for alarm in alarms
+        ]
+        self.is_leaf += [False] * len(alarms)
+
+    def add_composite(
+        self, alarm: Alarm, program: Program, number: int, judged_us: int | None
+    ) -> None:
+        """Add the windows of a composite rule's leaves."""
+        leaves = len(program.leaves)
+        states = alarm.rule_states
+        if len(states) != leaves:
+            states = (State.INSUFFICIENT_DATA,) * leaves
+        self.composites.append((number, alarm, program, len(self.rules)))
+        self.rules += program.leaves
+        self.projects += [alarm.project_id] * leaves
+        self.numbers += [number] * leaves
+        self.states += states
+        begin_us = NEWEST if judged_us is None else _begin_us(alarm, judged_us)
+        self.begin_us += [begin_us] * leaves
+        self.schedules += [ALWAYS] * leaves
+        self.repeats += [0] * leaves
+        self.told += [SETTLED] * leaves
+        self.is_leaf += [True] * leaves
+
+    def reach_us(self, allowed_lag_us: int) -> list[int]:
+        """Give how far back from now each window may have to be filled."""
+        of_shape: dict[tuple[int, int, bool], int] = {}
+        reaches = []
+        for rule in self.rules:
+            shape = (rule.period, rule.evaluation_periods, rule.exclude_outliers)
+            reach_us = of_shape.get(shape)
+            if reach_us is None:
+                reach_us = window_us(rule) + allowed_lag_us + 2 * tick_s(rule.period) * US_PER_S
+                of_shape[shape] = reach_us
+            reaches.append(reach_us)
+        return reaches
+
+
+def _begin_us(alarm: Alarm, judged_us: int) -> int:
+    return judged_us if alarm.judged_us is None else max(judged_us, alarm.judged_us)
