@@ -158,6 +158,7 @@ def _transition(one: Transition) -> dict[str, Any]:
         "timestamp": iso(one.timestamp_us),
         "previous": one.previous,
         "state": one.state,
+        "suppressed": one.suppressed,
         "reason": one.reason,
         "reason_data": one.reason_data,
     }

@@ -2,7 +2,8 @@
 """The same decisions as the engine's, one alarm at a time and in plain Python.
 
 It is written to be read: the vector engine is held against it, transition by transition, by tests
-that feed both the same random alarms and samples. Nothing else uses it.
+that feed both the same random alarms and samples. Beside them only `thermostat-replay test` uses
+it, to show the datapoints around a failure.
 """
 
 from collections.abc import Callable, Iterable, Sequence

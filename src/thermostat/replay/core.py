@@ -5,7 +5,8 @@ The clock goes on in steps of the resolution, from instant to instant at which s
 samples were measured since the one before, or the allowed lag of a step is over. The samples of one
 instant are taken in together, whatever the order in which they were recorded, so the transitions
 depend on event time alone. A step is judged on the samples up to it, which are all there: a coarser
-resolution and a longer lag change when a transition is told, and no state.
+resolution changes when a transition is told, and no state. (Only `min_reporting_ratio` asks who is
+still live at that moment.)
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ import numpy as np
 
 from thermostat.alarms.model import NOT_EVALUATED, Alarm, State, Transition
 from thermostat.evaluate.engine import Engine
-from thermostat.replay.evaluator import describe_to, tick_s
+from thermostat.evaluate.ticks import tick_s
 from thermostat.replay.past import PastStore, Recording, rows
 from thermostat.replay.rules import threshold_rules
 from thermostat.store.base import Batch, SampleStore
@@ -71,9 +72,8 @@ class Replay:
         self._store = PastStore(recording, start_us)
         # An engine only reads from its store; what writes to one is left out here.
         self._engine = Engine(cast(SampleStore, self._store), allowed_lag_s)
-        describe_to(self._engine, self._store)
-        for alarm in alarms:
-            self._engine.put(alarm, start_us)
+        self._store.subscribe(self._engine.describe)
+        self._engine.put_all(alarms, start_us)
         self.samples = 0
         """How many samples were taken in."""
         self.instants = 0
@@ -85,9 +85,7 @@ class Replay:
         for batch in self._recording.batches(self._start_us, self._end_us):
             for instant_us, samples in self._by_instant(batch):
                 yield from self._idle(due_us, instant_us)
-                self._store.advance(instant_us)
-                self._engine.ingest(samples)
-                self.samples += len(samples)
+                self._take_in(samples, instant_us)
                 yield from self._judge(instant_us)
                 due_us = self._next_deadline(instant_us)
         yield from self._idle(due_us, self._until_us)
@@ -108,6 +106,17 @@ class Replay:
         cuts = np.flatnonzero(np.diff(instants_us)) + 1
         for first, last in zip([0, *cuts.tolist()], [*cuts.tolist(), len(batch)], strict=True):
             yield int(instants_us[first]), rows(batch, first, last)
+
+    def _take_in(self, samples: Batch, instant_us: int) -> None:
+        """Take in the samples of one instant, each into the group that its series was in then."""
+        self.samples += len(samples)
+        while (change_us := self._store.next_change_us) is not None and change_us <= instant_us:
+            before = int(np.searchsorted(samples.timestamp_us, change_us))
+            self._engine.ingest(rows(samples, 0, before))
+            samples = rows(samples, before, len(samples))
+            self._store.advance(change_us)
+        self._store.advance(instant_us)
+        self._engine.ingest(samples)
 
     def _idle(self, due_us: int, before_us: int) -> Iterator[Transition]:
         """Judge at each instant from the first to before the last at which a lag is over."""

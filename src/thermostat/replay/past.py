@@ -49,6 +49,11 @@ class PastStore:
             for subscriber in self._subscribers:
                 subscriber(list(changed.values()))
 
+    @property
+    def next_change_us(self) -> int | None:
+        """The event time at which the next series appears or changes; None if none does."""
+        return None if self._next is None else self._next[0]
+
     def subscribe(self, callback: Subscriber) -> None:
         """Call this with the series that are new or changed, whenever time has gone on."""
         self._subscribers.append(callback)

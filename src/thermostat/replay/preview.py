@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from thermostat.alarms.model import Alarm, State, Transition
+from thermostat.evaluate.ticks import tick_s
 from thermostat.replay.core import Replay
-from thermostat.replay.evaluator import tick_s
 from thermostat.replay.recordings import StoreRecording
 from thermostat.replay.rules import threshold_rules
 from thermostat.store.base import SampleStore

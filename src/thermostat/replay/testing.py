@@ -8,9 +8,10 @@ from pathlib import Path
 
 from thermostat.alarms.model import NOT_EVALUATED, Alarm, State, Transition
 from thermostat.alarms.rules import ThresholdRule
+from thermostat.evaluate.reference import statistic_of
+from thermostat.evaluate.ticks import window_length
 from thermostat.replay.cases import Case, Expectation, read_cases
 from thermostat.replay.core import Replay
-from thermostat.replay.evaluator import statistic_of, window_length
 from thermostat.replay.notation import offset
 from thermostat.replay.past import PastStore
 from thermostat.replay.recordings import MemoryRecording

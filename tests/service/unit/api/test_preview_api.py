@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.service.alarm_requests import ADMIN, HOOK, TRUSTED, fault, with_, with_rule
 from tests.service.unit.api.conftest import Api
 from tests.service.unit.api.test_bad_inputs import anything, check, documents, often
+from thermostat.api import preview as preview_api
 from thermostat.api.app import create_api
 from thermostat.replay import preview as previews
 from thermostat.samples.model import Sample, SampleType
@@ -245,3 +246,65 @@ def test_a_third_preview_at_once_is_asked_to_come_again(services):
     assert "2 previews" in fault(refused)
     assert [one.status_code for one in answers] == [200, 200]
     assert api("POST", PATH, with_()).status_code == 200
+
+
+def refer(*alarm_ids, **changes):
+    parts = [{"type": "alarm", "alarm_id": alarm_id} for alarm_id in alarm_ids]
+    return {"name": "both", "type": "composite", "composite_rule": {"and": parts}, **changes}
+
+
+@pytest.fixture
+def named(api):
+    """The ids of two alarms: cpu_util above 70, and memory.util above 80."""
+    memory = {"meter_name": "memory.util", "threshold": 80, "comparison_operator": "gt"}
+    made = [
+        api("POST", "/v2/alarms", body)
+        for body in (with_(), with_(name="full", threshold_rule=memory))
+    ]
+    return [answer.json["alarm_id"] for answer in made]
+
+
+def test_alarms_that_a_rule_names_are_judged_anew(api, services, named):
+    api("PUT", f"/v2/alarms/{named[1]}/state", "alarm")  # what it is now is of no importance
+    feed(services, [90] * 20 + [50] * 10)
+    feed(services, [50] * 10 + [90] * 20, meter="memory.util")
+    answer = api("POST", PATH, {**refer(*named), "hours": 0.4})
+    assert changes(answer) == [
+        ("14:44:00", "insufficient data", "ok"),
+        ("14:49:00", "ok", "alarm"),
+        ("14:59:00", "alarm", "ok"),
+    ]
+    assert answer.json["series"] == 2
+
+
+def test_a_disabled_alarm_counts_as_insufficient_data(api, services, named):
+    document = api("GET", f"/v2/alarms/{named[1]}").json
+    assert api("PUT", f"/v2/alarms/{named[1]}", {**document, "enabled": False}).status_code == 200
+    feed(services, [90] * 30)
+    feed(services, [90] * 30, meter="memory.util")
+    answer = api("POST", PATH, refer(*named))
+    assert (changes(answer), answer.json["state"]) == ([], "insufficient data")
+    assert answer.json["series"] == 1
+
+
+def test_a_foreign_alarm_is_refused_as_at_creation(api, named):
+    for path in ("/v2/alarms", PATH):
+        answer = api("POST", path, refer(*named), project="p2")
+        assert answer.status_code == 400
+        assert "composite_rule.and[0].alarm_id: there is no alarm" in fault(answer)
+
+
+def test_a_suppressor_withholds_no_transition(api, services, named):
+    feed(services, [50] * 20 + [90] * 10)
+    feed(services, [90] * 30, meter="memory.util")
+    rule = {"not": {"not": {"type": "alarm", "alarm_id": named[0]}}, "suppressor": named[1]}
+    answer = api("POST", PATH, refer(composite_rule=rule, alarm_actions=[HOOK]))
+    assert [state for _, _, state in changes(answer)] == ["ok", "alarm"]
+    assert [one["suppressed"] for one in answer.json["transitions"]] == [False, True]
+
+
+def test_dependence_on_too_many_alarms_is_refused(api, named, monkeypatch):
+    monkeypatch.setattr(preview_api, "MOST_NAMED", 1)
+    answer = api("POST", PATH, refer(*named))
+    assert answer.status_code == 400
+    assert "depends on more than 1 alarms" in fault(answer)

@@ -15,7 +15,6 @@ from thermostat.evaluate.engine import Engine
 from thermostat.ingest import Ingest
 from thermostat.replay import recordings
 from thermostat.replay.core import Replay, as_new
-from thermostat.replay.evaluator import describe_to
 from thermostat.replay.past import PastStore
 from thermostat.replay.recordings import MemoryRecording, StoreRecording, is_wanted, stored_span_us
 from thermostat.samples.catalogue import MEASURED
@@ -79,7 +78,10 @@ def told(transitions):
 alarms = st.builds(
     lambda **fields: make_alarm(rule=rule(**fields)),
     period=st.sampled_from([7, 30, 60]),
-    statistic=st.sampled_from([Statistic.AVG, Statistic.MAX, Statistic.COUNT, Statistic.LAST]),
+    statistic=st.sampled_from([*Statistic]),
+    clear_threshold=st.sampled_from([None, 65.0]),
+    min_reporting_ratio=st.sampled_from([0.0, 0.5, 1.0]),
+    warm_up=st.sampled_from([0, 90]),
     evaluation_periods=st.integers(1, 3),
     treat_missing_data=st.sampled_from(MissingData),
     query=st.sampled_from([(), GROUP]),
@@ -95,7 +97,7 @@ recorded = st.lists(
     max_size=60,
 )
 lags = st.sampled_from([0.0, 15.0, 40.0])
-few = settings(max_examples=30, deadline=None)
+few = settings(max_examples=25, deadline=None)
 
 
 @few
@@ -114,6 +116,21 @@ def test_is_what_the_live_engine_does_with_the_samples_in_order(alarm, samples, 
     assert found == live(by_key.values(), alarm, lag_s=lag_s)
 
 
+@few
+@given(alarms, recorded, lags)
+def test_a_coarser_clock_tells_the_same_later(alarm, samples, lag_s):
+    # who is live, which the ratio asks, is known better the later it is asked
+    asks_nobody = msgspec.structs.replace(alarm.rule, min_reporting_ratio=0.0)
+    alarm = msgspec.structs.replace(alarm, rule=asks_nobody)
+    fine = replay(samples, alarm, lag_s=lag_s, linger=True)
+    coarse = replay(samples, alarm, lag_s=lag_s, linger=True, resolution_s=10)
+    assert steps(fine) == steps(coarse)
+
+
+def steps(transitions):
+    return [(one.step_us, one.state) for one in transitions if not one.quiet]
+
+
 def time_of(one):
     return one.timestamp_us
 
@@ -122,7 +139,7 @@ def live(samples, alarm, *, lag_s, end_s=600):
     """Feed an engine as the server does, second by second."""
     store = MemoryStore()
     engine = Engine(store, lag_s)
-    describe_to(engine, store)
+    store.subscribe(engine.describe)
     engine.put(alarm, START_S * S - 1)
     transitions = []
     for now_us in range(START_S * S, round((START_S + end_s + lag_s) * S) + 1, S):
