@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From request bytes to stored samples: decode, derive, register, store, and then tell."""
+"""From request bytes to stored samples: decode, derive, register, store, and then tell.
 
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+A sample costs one lookup of its series' fingerprint, in arrays: only what the store has not seen
+yet, or not in this description, is decoded wholly and registered.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from oslo_config import cfg
 
-from thermostat.samples.derive import Deriver
-from thermostat.samples.model import Sample, SampleType, SeriesKey
-from thermostat.samples.wire import COLUMNAR_TYPE, decode_columnar, decode_json
+from thermostat.deriving import Deriving
+from thermostat.samples.columns import Columns, columns_of, read_json
+from thermostat.samples.frames import Frame, read_frame
+from thermostat.samples.model import Sample
+from thermostat.samples.wire import COLUMNAR_TYPE
 from thermostat.store.base import Batch, SampleStore, StoreError
 from thermostat.store.clock import wall_clock_us
+from thermostat.tables import KnownTable, KnownTables
 
 GROUP = cfg.OptGroup("ingest", title="Samples that are sent to the server")
 OPTS = [
@@ -24,17 +31,8 @@ OPTS = [
 ]
 
 JSON_TYPE = "application/json"
-MEMORY_US = 86_400_000_000
-"""How long a counter that is not read any more is remembered: one day of event time."""
 
-PRIMED_US = 3_600_000_000
-"""How far back stored counters are read at the start: one hour of event time."""
-
-_Decoder = Callable[..., list[Sample]]
-_DECODERS: Mapping[str, tuple[_Decoder, bool]] = {
-    JSON_TYPE: (decode_json, True),
-    COLUMNAR_TYPE: (decode_columnar, False),
-}
+Ints = NDArray[np.int64]
 
 
 class UnknownMediaType(ValueError):  # noqa: N818 - it names what was sent, like InvalidSamples
@@ -59,98 +57,111 @@ class Ingest:
         self._store = store
         self._on_stored = on_stored
         self._clock = clock
-        self._deriving = threading.Lock()
-        self._deriver = Deriver()
-        self._unstored: dict[tuple[SeriesKey, int], list[Sample]] = {}
-        self._forgotten_us = clock()
+        self._key = store.fingerprint_key
+        self._deriving = Deriving(store, clock)
+        self._tables = KnownTables()
+        self._receivers = {JSON_TYPE: self._receive_json, COLUMNAR_TYPE: self._receive_columnar}
         self.max_body_bytes = max_body_mb * 1_000_000
         """The largest body that is worth reading."""
-        for sample in _counters(store, store.latest(self._forgotten_us - PRIMED_US)):
-            self._deriver.derive(sample)
 
     def receive(self, body: bytes, media_type: str) -> int:
         """Store all samples of a request's body, and give how many it had.
 
-        They are on disk when this returns. Raises InvalidSamples, UnknownMediaType, StoreFull or
+        They are on disk when this returns. A sample of a series and instant that are stored already
+        is accepted and left out. Raises InvalidSamples, UnknownMediaType, StoreFull or
         StoreUnavailable; none of them is stored then, or the sender may send all of them again.
         """
-        if media_type not in _DECODERS:
-            raise UnknownMediaType(f"{media_type!r} is not one of {', '.join(_DECODERS)}")
-        decode, derive = _DECODERS[media_type]
-        return self.accept(decode(body, now_us=self._clock()), derive=derive)
+        if media_type not in self._receivers:
+            raise UnknownMediaType(f"{media_type!r} is not one of {', '.join(self._receivers)}")
+        return self._receivers[media_type](body)
 
     def accept(self, samples: Sequence[Sample], *, derive: bool = False) -> int:
-        """Store these samples, with `derive` also those that follow from them; give how many came.
+        """Store samples that were decoded already, with `derive` also what follows from them."""
+        return self._store_columns(columns_of(samples, self._key), derive=derive)
 
-        A sample of a series and instant that are stored already is accepted and left out.
-        """
-        derived = self._derive(samples) if derive else {}
+    def _receive_json(self, body: bytes) -> int:
+        columns = read_json(body, now_us=self._clock(), key=self._key)
+        return self._store_columns(columns, derive=True)
+
+    def _store_columns(self, columns: Columns, *, derive: bool) -> int:
+        ids, described = self._identify(columns.fingerprint, columns.samples)
+        batch = Batch(ids, columns.timestamp_us, columns.volume)
+        if not derive:
+            self._append(batch)
+            return len(columns)
+        derived = self._deriving.derive(ids, columns, described)
         try:
-            self._store_all([*samples, *(one for many in derived.values() for one in many)])
+            self._append(Batch.concatenate([batch, self._deriving.identify(derived)]))
         except StoreError:
-            with self._deriving:
-                self._unstored.update(derived)
+            self._deriving.keep(derived)
             raise
-        return len(samples)
+        return len(columns)
 
-    def _store_all(self, samples: Sequence[Sample]) -> None:
-        if not samples:
+    def _receive_columnar(self, body: bytes) -> int:
+        """Store what an agent sends; it has derived rates and percentages itself."""
+        frame = read_frame(body, now_us=self._clock(), key=self._key)
+        if len(frame):
+            ids = self._ids_of_table(frame)
+            self._append(Batch(ids[frame.series_index], frame.timestamp_us, frame.volume))
+        return len(frame)
+
+    def _ids_of_table(self, frame: Frame) -> Ints:
+        """Give the series of each row of a frame's table; 0 for rows without samples, maybe."""
+        known = self._tables.get(frame.table_id)
+        table = None
+        if known is None:
+            table = frame.table(self._key)
+            known = KnownTable(table.fingerprint, np.zeros(len(table.rows), np.int64))
+        if frame.series_index.max() >= len(known.fingerprint):
+            frame.refuse()
+        ids = self._store.find(known.fingerprint, known.ids)
+        if not ids.all():
+            ids = self._register_rows(frame, ids, known)
+        if table is not None or ids is not known.ids:
+            self._tables.put(frame.table_id, KnownTable(known.fingerprint, ids))
+        return ids
+
+    def _register_rows(self, frame: Frame, ids: Ints, known: KnownTable) -> Ints:
+        """Register the series of those rows that have samples."""
+        rows, first = np.unique(frame.series_index, return_index=True)
+        if ids[rows].all():
+            return ids
+        # Two rows may be one series: the description of its last sample is to come last.
+        _, before_end = np.unique(frame.series_index[::-1], return_index=True)
+        order = np.argsort(-before_end)
+        rows, first = rows[order], first[order]
+        table = frame.table(self._key)
+
+        def samples(chosen: Iterable[int]) -> list[Sample]:
+            return [
+                table.sample(int(rows[one]), int(frame.timestamp_us[first[one]])) for one in chosen
+            ]
+
+        ids[rows], _ = self._identify(known.fingerprint[rows], samples)
+        return ids
+
+    def _identify(
+        self,
+        fingerprints: NDArray[np.uint64],
+        samples: Callable[[Iterable[int]], list[Sample]],
+    ) -> tuple[Ints, dict[int, Sample]]:
+        """Give the series of each row, and by row the samples that describe theirs anew."""
+        ids = self._store.find(fingerprints)
+        missing = np.flatnonzero(ids == 0)
+        if not len(missing):
+            return ids, {}
+        rows, unknown = missing, samples(missing.tolist())
+        ids[rows] = self._store.intern(unknown, fingerprints[rows])
+        touched = np.flatnonzero(np.isin(ids, ids[missing]))
+        if len(touched) > len(missing):
+            # Other rows say of these series what was known before: the last row holds.
+            rows, unknown = touched, samples(touched.tolist())
+            self._store.intern(unknown, fingerprints[rows])
+        return ids, dict(zip(rows.tolist(), unknown, strict=True))
+
+    def _append(self, batch: Batch) -> None:
+        if not len(batch):
             return
-        count = len(samples)
-        batch = Batch(
-            self._store.intern(samples),
-            np.fromiter((sample.timestamp_us for sample in samples), np.int64, count),
-            np.fromiter((sample.volume for sample in samples), np.float64, count),
-        )
         new = self._store.append(batch)
         if len(new):
             self._on_stored(new)
-
-    def _derive(self, samples: Sequence[Sample]) -> dict[tuple[SeriesKey, int], list[Sample]]:
-        """Give what follows from these samples, by the series and instant it follows from.
-
-        The deriver has moved on when a batch could not be stored. What it gave is kept then, for
-        the sender's next try.
-        """
-        derived = {}
-        with self._deriving:
-            self._forget()
-            for sample in samples:
-                follows = self._deriver.derive(sample)
-                if not follows and self._unstored:
-                    follows = self._unstored.pop((sample.key, sample.timestamp_us), [])
-                if follows:
-                    derived[sample.key, sample.timestamp_us] = follows
-        return derived
-
-    def _forget(self) -> None:
-        now_us = self._clock()
-        if now_us - self._forgotten_us > MEMORY_US // 24:
-            self._forgotten_us = now_us
-            self._deriver.forget(now_us - MEMORY_US)
-            self._unstored = {
-                origin: follows
-                for origin, follows in self._unstored.items()
-                if origin[1] > now_us - MEMORY_US
-            }
-
-
-def _counters(store: SampleStore, newest: Batch) -> Iterator[Sample]:
-    """Give the stored samples that later ones are compared with, as they once came in."""
-    for series_id, timestamp_us, volume in zip(
-        newest.series_id.tolist(), newest.timestamp_us.tolist(), newest.volume.tolist(), strict=True
-    ):
-        series = store.get_series(series_id)
-        if series.type is SampleType.CUMULATIVE or series.key.meter == "memory":
-            yield Sample(
-                name=series.key.meter,
-                type=series.type,
-                unit=series.unit,
-                volume=volume,
-                resource_id=series.key.resource_id,
-                project_id=series.key.project_id,
-                user_id=series.user_id,
-                timestamp_us=timestamp_us,
-                metadata=dict(series.metadata),
-                source=series.source,
-            )

@@ -15,6 +15,7 @@ counter was reset, and there is never a negative rate.
 """
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -39,24 +40,33 @@ class Deriver:
 
     def __init__(self) -> None:
         self._counters: dict[SeriesKey, _Reading] = {}
-        self._memory_mib: dict[str, float] = {}
+        self._memory_mib: dict[str, tuple[int, float]] = {}
+        """Event time and volume of the newest `memory` that came, by resource."""
 
     def derive(self, sample: Sample) -> list[Sample]:
-        """Give the samples that follow from this one, with its time and metadata: none, or one."""
+        """Give the samples that follow from this one, with its time and metadata: none, or one.
+
+        What is not finite, because volumes differ too much for floating point, is left out.
+        """
+        return [one for one in self._derive(sample) if isfinite(one.volume)]
+
+    def _derive(self, sample: Sample) -> list[Sample]:
         if sample.type is SampleType.CUMULATIVE:
             return self._from_counter(sample)
         if sample.name == "memory":
-            self._memory_mib[sample.resource_id] = sample.volume
+            self._memory_mib[sample.resource_id] = (sample.timestamp_us, sample.volume)
         elif sample.name == "memory.usage":
             return self._memory_util(sample)
         return []
 
     def forget(self, before_us: int) -> None:
-        """Drop the counters that were last read before this event time."""
-        stale = [key for key, seen in self._counters.items() if seen.timestamp_us < before_us]
-        for key in stale:
-            del self._counters[key]
-            self._memory_mib.pop(key.resource_id, None)
+        """Drop what was last read before this event time."""
+        self._counters = {
+            key: seen for key, seen in self._counters.items() if seen.timestamp_us >= before_us
+        }
+        self._memory_mib = {
+            key: seen for key, seen in self._memory_mib.items() if seen[0] >= before_us
+        }
 
     def _from_counter(self, sample: Sample) -> list[Sample]:
         before = self._counters.get(sample.key)
@@ -69,17 +79,16 @@ class Deriver:
             return []
         rate = (sample.volume - before.volume) / _elapsed_s(before, sample)
         if sample.name == "cpu":
-            percent = 100 * rate / (NS_PER_S * _vcpus(sample.metadata))
-            return [_derived(sample, CPU_UTIL, min(percent, 100.0))]
-        return [_derived(sample, rate_of(sample.name, sample.unit), rate)]
+            percent = 100 * rate / (NS_PER_S * vcpus(sample.metadata))
+            return [derived(sample, min(percent, 100.0))]
+        return [derived(sample, rate)]
 
     def _memory_util(self, sample: Sample) -> list[Sample]:
-        memory_mib = _number(sample.metadata, "memory_mb", "flavor.ram") or self._memory_mib.get(
-            sample.resource_id
-        )
-        if not memory_mib:
+        _, came_mib = self._memory_mib.get(sample.resource_id, (0, 0.0))
+        size_mib = memory_mib(sample.metadata) or came_mib
+        if not size_mib:
             return []
-        return [_derived(sample, MEMORY_UTIL, min(100 * sample.volume / memory_mib, 100.0))]
+        return [derived(sample, min(100 * sample.volume / size_mib, 100.0))]
 
 
 def _elapsed_s(before: _Reading, sample: Sample) -> float:
@@ -91,13 +100,27 @@ def _elapsed_s(before: _Reading, sample: Sample) -> float:
     return (sample.timestamp_us - before.timestamp_us) / US_PER_S
 
 
-def _derived(sample: Sample, meter: Meter, volume: float) -> Sample:
+def derived(sample: Sample, volume: float) -> Sample:
+    """Give the sample that follows from this one with its own meter: a rate, or a percentage."""
+    meter = _follows(sample)
     return msgspec.structs.replace(
         sample, name=meter.name, type=meter.type, unit=meter.unit, volume=volume
     )
 
 
-def _vcpus(metadata: Mapping[str, Any]) -> float:
+def _follows(sample: Sample) -> Meter:
+    if sample.type is not SampleType.CUMULATIVE:
+        return MEMORY_UTIL
+    return CPU_UTIL if sample.name == "cpu" else rate_of(sample.name, sample.unit)
+
+
+def memory_mib(metadata: Mapping[str, Any]) -> float | None:
+    """Give the memory that an instance's metadata tell, in MiB; None where they do not."""
+    return _number(metadata, "memory_mb", "flavor.ram")
+
+
+def vcpus(metadata: Mapping[str, Any]) -> float:
+    """Give the number of virtual CPUs that an instance's metadata tell, or 1."""
     return _number(metadata, "vcpus", "flavor.vcpus", "cpu_number") or 1.0
 
 

@@ -39,8 +39,8 @@ MAX_DEPTH = 20
 
 _EPOCH = datetime(1970, 1, 1)
 
-_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
-_Text = Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH)]
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+Text = Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH)]
 
 
 class InvalidSamples(ValueError):  # noqa: N818 - it names what was sent, like InvalidSelection
@@ -59,25 +59,25 @@ class InvalidSamples(ValueError):  # noqa: N818 - it names what was sent, like I
 class _HttpSample(msgspec.Struct, kw_only=True, gc=False):
     """One sample as Ceilometer's HTTP publisher writes it."""
 
-    name: _Id
+    name: Id
     type: SampleType
-    unit: _Text
+    unit: Text
     volume: float
-    resource_id: _Id
+    resource_id: Id
     timestamp: datetime
-    project_id: _Text | None = None
-    user_id: _Text | None = None
+    project_id: Text | None = None
+    user_id: Text | None = None
     resource_metadata: dict[str, Any] | None = None
-    source: _Text | None = None
+    source: Text | None = None
     monotonic_time: float | None = None
 
 
 class _BusSample(_HttpSample, kw_only=True, gc=False):
     """One sample as Ceilometer writes it on its message bus, by UDP and by TCP."""
 
-    name: _Id = msgspec.field(name="counter_name")
+    name: Id = msgspec.field(name="counter_name")
     type: SampleType = msgspec.field(name="counter_type")
-    unit: _Text = msgspec.field(name="counter_unit")
+    unit: Text = msgspec.field(name="counter_unit")
     volume: float = msgspec.field(name="counter_volume")
 
 
@@ -151,10 +151,10 @@ def _accept(index: int, item: _HttpSample, latest_us: int) -> Sample:
     if item.monotonic_time is not None and not isfinite(item.monotonic_time):
         raise InvalidSamples(index, "monotonic_time", "Expected a finite number")
     metadata = item.resource_metadata or {}
-    if not _is_shallow(metadata, MAX_DEPTH):
+    if not is_shallow(metadata, MAX_DEPTH):
         reason = f"More than {MAX_DEPTH} levels of maps and lists"
         raise InvalidSamples(index, "resource_metadata", reason)
-    timestamp_us = _us_since_epoch(item.timestamp)
+    timestamp_us = us_since_epoch(item.timestamp)
     _check_time(index, "timestamp", timestamp_us, latest_us)
     return Sample(
         name=item.name,
@@ -171,18 +171,18 @@ def _accept(index: int, item: _HttpSample, latest_us: int) -> Sample:
     )
 
 
-def _is_shallow(value: dict[str, Any] | list[Any], depth: int) -> bool:
+def is_shallow(value: dict[str, Any] | list[Any], depth: int) -> bool:
     """Tell whether a decoded JSON map or list has at most `depth` levels, itself among them."""
     # for every sample: comparing types takes a fraction of what isinstance with ABCs takes
     inner: Iterable[Any] = value.values() if type(value) is dict else value
     for item in inner:
         kind = type(item)
-        if (kind is dict or kind is list) and (depth == 1 or not _is_shallow(item, depth - 1)):
+        if (kind is dict or kind is list) and (depth == 1 or not is_shallow(item, depth - 1)):
             return False
     return True
 
 
-def _us_since_epoch(when: datetime) -> int:
+def us_since_epoch(when: datetime) -> int:
     """Give microseconds since the epoch; without an offset it is UTC."""
     # Several times as fast as subtracting aware datetimes and dividing by a microsecond.
     since = when.replace(tzinfo=None) - _EPOCH
@@ -198,22 +198,22 @@ def _check_time(index: int, field: str, timestamp_us: int, latest_us: int) -> No
         raise InvalidSamples(index, field, "Before 1970")
 
 
-class _SeriesRow(msgspec.Struct, frozen=True, array_like=True):
+class SeriesRow(msgspec.Struct, frozen=True, array_like=True):
     """What all samples of one series share, on the wire."""
 
-    name: _Id
+    name: Id
     type: SampleType
-    unit: _Text
-    resource_id: _Id
-    project_id: _Text | None
-    user_id: _Text | None
+    unit: Text
+    resource_id: Id
+    project_id: Text | None
+    user_id: Text | None
     metadata: Annotated[int, msgspec.Meta(ge=0)]
-    source: _Text
+    source: Text
 
 
 class _Columns(msgspec.Struct):
     metadata: list[dict[str, Any]]
-    series: list[_SeriesRow]
+    series: list[SeriesRow]
     series_index: bytes
     timestamp_us: bytes
     volume: bytes
@@ -228,7 +228,7 @@ def encode_columnar(samples: Sequence[Sample]) -> bytes:
     metadata: list[dict[str, Any]] = []
     metadata_by_content: dict[bytes, int] = {}
     metadata_by_id: dict[int, int] = {}  # the samples keep them alive, so an id means one dict
-    rows: dict[_SeriesRow, int] = {}
+    rows: dict[SeriesRow, int] = {}
     series_index = array("i")
     for sample in samples:
         position = metadata_by_id.get(id(sample.metadata))
@@ -238,7 +238,7 @@ def encode_columnar(samples: Sequence[Sample]) -> bytes:
             if position == len(metadata):
                 metadata.append(sample.metadata)
             metadata_by_id[id(sample.metadata)] = position
-        row = _SeriesRow(
+        row = SeriesRow(
             sample.name,
             sample.type,
             sample.unit,
@@ -277,7 +277,7 @@ def decode_columnar(body: bytes, *, now_us: int) -> list[Sample]:
         reason = f"series_index, timestamp_us and volume differ in length: {lengths}"
         raise InvalidSamples(None, None, reason)
     for metadata in columns.metadata:
-        if not _is_plain(metadata, MAX_DEPTH):
+        if not is_plain(metadata, MAX_DEPTH):
             reason = (
                 f"Holds more than text, numbers, lists and maps, or more than {MAX_DEPTH} levels"
             )
@@ -331,14 +331,14 @@ def _column(code: str, field: str, content: bytes) -> "array[Any]":
     return column
 
 
-def _is_plain(value: Any, depth: int) -> bool:
+def is_plain(value: Any, depth: int) -> bool:
     """Tell whether a decoded msgpack value has a JSON equivalent of at most `depth` levels."""
     if isinstance(value, Mapping | list):
         inner = value.values() if isinstance(value, Mapping) else value
         return (
             depth > 0
             and (isinstance(value, list) or all(isinstance(key, str) for key in value))
-            and all(_is_plain(item, depth - 1) for item in inner)
+            and all(is_plain(item, depth - 1) for item in inner)
         )
     if isinstance(value, float):
         return isfinite(value)

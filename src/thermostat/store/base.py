@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,8 +40,7 @@ def reason_of(error: BaseException) -> str:
     return str(error) or repr(error)
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(msgspec.Struct, frozen=True):
     """One registered series: what a series id stands for."""
 
     series_id: int
@@ -127,10 +127,28 @@ class PeriodStatistics:
 class SampleStore(Protocol):
     """Keeps samples and answers statistics over them. Every method is thread-safe."""
 
-    def intern(self, samples: Sequence[Sample]) -> NDArray[np.int64]:
+    @property
+    def fingerprint_key(self) -> int:
+        """The secret key of this store's fingerprints, 64 bits: the same after a restart."""
+        ...
+
+    def find(
+        self, fingerprints: NDArray[np.uint64], guess: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
+        """Give the series that were last interned with these fingerprints; 0 where there is none.
+
+        Fast for millions a second. `guess` has the ids that were found before, 0 where none was.
+        """
+        ...
+
+    def intern(
+        self, samples: Sequence[Sample], fingerprints: NDArray[np.uint64] | None = None
+    ) -> NDArray[np.int64]:
         """Give each sample's series id, shape (len(samples),); new series are durable on return.
 
-        Changed metadata replaces what was known of the series.
+        Changed metadata replaces what was known of the series. A fingerprint, 64 bits, stands for
+        all that a sample says of its series: `find` knows the newest one of each series, and none
+        that stood for another description.
         """
         ...
 

@@ -3,6 +3,7 @@
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -15,6 +16,11 @@ from thermostat.store.base import Batch, StoreError, StoreFull, StoreUnavailable
 LOG = logging.getLogger(__name__)
 
 IDLE_S = 1.0
+
+GAP_S = 0.004
+LINGER_S = 0.03
+"""Under load a commit waits, so that many requests share it: for as many as shared the last one,
+until none has come for GAP_S, and LINGER_S at most. A request that comes alone does not wait."""
 
 
 class Committer:
@@ -38,6 +44,8 @@ class Committer:
         self._waiting: deque[tuple[Batch, Future[Batch]]] = deque()
         self._waiting_samples = 0
         self._stopping = False
+        self._expected = 1
+        """How many requests shared the last commit."""
         self._thread = threading.Thread(target=self._run, name="store-committer", daemon=True)
         self._thread.start()
 
@@ -70,6 +78,7 @@ class Committer:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._stopping, IDLE_S)
+                self._gather()
                 group = list(self._waiting)
                 self._waiting.clear()
                 self._waiting_samples = 0
@@ -81,6 +90,16 @@ class Committer:
                 LOG.exception("The store's committing thread goes on")
             if group:
                 self._commit(group)
+
+    def _gather(self) -> None:
+        """Let the requests come that are likely to come; the caller holds `_changed`."""
+        deadline = time.monotonic() + LINGER_S
+        while 0 < len(self._waiting) < self._expected and not self._stopping:
+            came = len(self._waiting)
+            self._changed.wait(GAP_S)  # a request that comes ends it, and so does stopping
+            if len(self._waiting) == came or time.monotonic() > deadline:
+                break
+        self._expected = len(self._waiting)
 
     def _commit(self, group: Sequence[tuple[Batch, "Future[Batch]"]]) -> None:
         """Write a group; whatever goes wrong, every request of it learns that it was not stored."""

@@ -144,10 +144,23 @@ class EmbeddedStore:
 
     # -- the contract ---------------------------------------------------------------------------
 
-    def intern(self, samples: Sequence[Sample]) -> NDArray[np.int64]:
+    @property
+    def fingerprint_key(self) -> int:
+        """The key of fingerprints, kept with the series."""
+        return self._registry.fingerprint_key
+
+    def find(
+        self, fingerprints: NDArray[np.uint64], guess: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
+        """Give the series that were last interned with these fingerprints, 0 where none was."""
+        return self._registry.find(fingerprints, guess)
+
+    def intern(
+        self, samples: Sequence[Sample], fingerprints: NDArray[np.uint64] | None = None
+    ) -> NDArray[np.int64]:
         """Give each sample's series id; new series are on disk when this returns."""
         self._check_process()
-        return self._registry.intern(samples)
+        return self._registry.intern(samples, fingerprints)
 
     def subscribe(self, callback: Subscriber) -> None:
         """Have `intern` call this with new and changed series, once they are on disk."""

@@ -33,12 +33,34 @@ class MemoryStore:
         self._series: dict[SeriesKey, Series] = {}
         self._volumes: dict[int, dict[int, float]] = defaultdict(dict)
         self._subscribers: list[Subscriber] = []
+        self._fingerprints: dict[int, int] = {}
 
-    def intern(self, samples: Sequence[Sample]) -> NDArray[np.int64]:
+    @property
+    def fingerprint_key(self) -> int:
+        """The key of fingerprints."""
+        return 1
+
+    def find(
+        self, fingerprints: NDArray[np.uint64], guess: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
+        """Give the series that were last interned with these fingerprints, 0 where none was."""
+        del guess
+        with self._lock:
+            numbers = {fingerprint: number for number, fingerprint in self._fingerprints.items()}
+            return np.array([numbers.get(one, 0) for one in fingerprints.tolist()], np.int64)
+
+    def intern(
+        self, samples: Sequence[Sample], fingerprints: NDArray[np.uint64] | None = None
+    ) -> NDArray[np.int64]:
         """Give each sample's series id."""
         with self._lock:
             changed: dict[SeriesKey, Series] = {}
             ids = [self._intern(sample, changed) for sample in samples]
+            if fingerprints is None:
+                for one in changed.values():
+                    self._fingerprints.pop(one.series_id, None)
+            else:
+                self._fingerprints.update(zip(ids, fingerprints.tolist(), strict=True))
             if changed:
                 for tell in self._subscribers:
                     tell(list(changed.values()))

@@ -1,209 +1,276 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The series registry: what each series id stands for, in SQLite and wholly in memory.
+"""The series registry: which id a sample's series has, and what each id stands for.
 
-A new series is committed (WAL, synchronous=FULL) before anyone can use its id, so that no stored
-sample ever has an id that means nothing.
+A new series is committed before anyone can use its id, so that no stored sample ever has an id that
+means nothing. In memory there are only numbers, some 50 bytes a series: the fingerprints of what
+was said of each series and of each key, and the numbers of its meter and project.
 """
 
-import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
-from thermostat.samples.model import Sample, SampleType, SeriesKey
+from thermostat.alarms.query import Operator
+from thermostat.samples.growing import with_length
+from thermostat.samples.model import Sample, SeriesKey
 from thermostat.store import selecting
-from thermostat.store.base import (
-    Selection,
-    Series,
-    StoreError,
-    StoreFull,
-    StoreUnavailable,
-    Subscriber,
-)
+from thermostat.store.base import Selection, Series, StoreUnavailable, Subscriber
+from thermostat.store.fingerprints import FingerprintTable
+from thermostat.store.series_file import Row, SeriesFile, row_of
 
-_SCHEMA = """
-create table if not exists series (
-    series_id integer primary key,
-    meter text not null,
-    resource_id text not null,
-    project_id text,
-    type text not null,
-    unit text not null,
-    user_id text,
-    source text not null,
-    metadata text not null,
-    first_us integer not null default 0
-) strict
-"""
-_UPSERT = "insert or replace into series values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_COLUMNS = (
-    "series_id, meter, resource_id, project_id, type, unit, user_id, source, metadata, first_us"
-)
+_REMEMBERED = 4_096
+"""Series whose descriptions are kept in memory after they were asked for."""
+
+_hash = xxhash.xxh3_64_intdigest
+_encode = msgspec.msgpack.encode
+_json = msgspec.json.Encoder()
 
 
 class Registry:
     """Every series that was ever seen. Every method may be called from any thread."""
 
     def __init__(self, path: Path) -> None:
-        self._lock = threading.Lock()
-        self._by_key: dict[tuple[str, str, str | None], Series] = {}
-        self._by_id: list[Series] = []
-        self._by_meter: dict[str, dict[str | None, list[int]]] = {}
+        """Open the file, or make it. Raises StoreUnavailable or StoreFull."""
+        self._file = SeriesFile(path)
+        self.fingerprint_key = self._file.fingerprint_key()
+        """The secret key of fingerprints, 64 bits."""
+        self._registering = threading.Lock()
+        """Held while ids are given; `_looking` is held for moments, to read or change arrays."""
+        self._looking = threading.Lock()
+        self._count = 0
+        self._keys = FingerprintTable()
+        self._descriptions = FingerprintTable()
+        self._meters: dict[str, int] = {}
+        self._projects: dict[str | None, int] = {}
+        self._meter = np.zeros(0, np.int32)
+        self._project = np.zeros(0, np.int32)
+        self._recent: OrderedDict[int, Series] = OrderedDict()
         self._subscribers: list[Subscriber] = []
-        with _translated():
-            self._connection = sqlite3.connect(
-                path, isolation_level=None, check_same_thread=False, timeout=10
-            )
-            self._connection.execute("pragma journal_mode=wal")
-            self._connection.execute("pragma synchronous=full")
-            self._connection.execute(_SCHEMA)
-            self._migrate()
-            self._load()
+        self._load()
 
     def __len__(self) -> int:
-        return len(self._by_id)
+        return self._count
 
-    def intern(self, samples: Sequence[Sample]) -> NDArray[np.int64]:
+    @property
+    def size_bytes(self) -> int:
+        """What the arrays take in memory."""
+        tables = self._keys.size_bytes + self._descriptions.size_bytes
+        return tables + self._meter.nbytes + self._project.nbytes
+
+    def subscribe(self, callback: Subscriber) -> None:
+        """Have `intern` call this with new and changed series, once they are on disk."""
+        with self._registering:
+            self._subscribers.append(callback)
+
+    def find(
+        self, fingerprints: NDArray[np.uint64], guess: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
+        """Give the series that were last interned with these fingerprints, 0 where none was."""
+        with self._looking:
+            return self._descriptions.find(fingerprints, guess)
+
+    def intern(
+        self, samples: Sequence[Sample], fingerprints: NDArray[np.uint64] | None = None
+    ) -> NDArray[np.int64]:
         """Give each sample's series id, shape (len(samples),); new series are on disk on return.
 
         Changed metadata, unit or owner replaces what was known. Raises StoreFull or
         StoreUnavailable.
         """
-        ids = np.empty(len(samples), np.int64)
-        by_key = self._by_key
-        unknown: list[int] = []
-        for row, sample in enumerate(samples):
-            known = by_key.get((sample.name, sample.resource_id, sample.project_id))
-            if known is None or not _describes(known, sample):
-                unknown.append(row)
-            else:
-                ids[row] = known.series_id
-        if unknown:
-            ids[unknown] = self._register([samples[row] for row in unknown])
+        hashes = np.fromiter(
+            (self._key_hash(one.name, one.resource_id, one.project_id) for one in samples),
+            np.uint64,
+            len(samples),
+        )
+        with self._registering:
+            draft = self._draft(samples, hashes)
+            ids = np.array(draft.ids, np.int64)
+            if draft.changed:
+                self._file.write(draft.rows(fingerprints))
+            with self._looking:
+                self._publish(draft, ids, hashes, fingerprints)
+            if draft.changed:
+                changed = list(draft.changed.values())
+                for tell in self._subscribers:
+                    tell(changed)
         return ids
 
-    def subscribe(self, callback: Subscriber) -> None:
-        """Have `intern` call this with new and changed series, once they are on disk."""
-        with self._lock:
-            self._subscribers.append(callback)
+    def get(self, series_id: int) -> Series:
+        """Give one series; KeyError if there is none."""
+        with self._looking:
+            known = self._recent.get(series_id)
+        if known is None:
+            if not 1 <= series_id <= self._count:
+                raise KeyError(series_id)
+            [known] = self._file.read([series_id])
+            with self._looking:
+                known = self._recent.setdefault(series_id, known)
+                self._shorten()
+        return known
 
     def all(self) -> Iterator[Series]:
         """Give every series by ascending id."""
-        return iter(self._by_id[:])
-
-    def get(self, series_id: int) -> Series:
-        """Give one series; KeyError if there is none. The same object until it changes."""
-        if not 1 <= series_id <= len(self._by_id):
-            raise KeyError(series_id)
-        return self._by_id[series_id - 1]
+        return self._file.all()
 
     def select(self, selection: Selection) -> list[Series]:
         """Give the series that the selection matches, by ascending id."""
-        projects = self._by_meter.get(selection.meter, {})
-        chosen: Iterable[list[int]]
-        if selection.project_id is None:
-            chosen = list(projects.values())
-        else:
-            chosen = [projects.get(selection.project_id, [])]
-        found = (self._by_id[series_id - 1] for ids in chosen for series_id in ids)
-        return sorted(
-            (one for one in found if selecting.matches(one, selection)),
-            key=lambda one: one.series_id,
-        )
+        found = self._file.read(self._candidates(selection).tolist())
+        return [one for one in found if selecting.matches(one, selection)]
 
     def settings(self) -> dict[str, Any]:
         """Give SQLite's settings that durability rests on."""
-        with self._lock, _translated():
-            return {
-                name: self._connection.execute(f"pragma {name}").fetchone()[0]
-                for name in ("journal_mode", "synchronous")
-            }
+        return self._file.settings()
 
     def close(self) -> None:
         """Release the file."""
-        with self._lock:
-            self._connection.close()
+        with self._registering:
+            self._file.close()
 
-    def _register(self, samples: Sequence[Sample]) -> list[int]:
-        """Write new and changed series in one transaction, then make them known."""
-        with self._lock:
-            changed: dict[tuple[str, str, str | None], Series] = {}
-            next_id = len(self._by_id) + 1
-            ids = []
-            for sample in samples:
-                key = (sample.name, sample.resource_id, sample.project_id)
-                known = changed.get(key) or self._by_key.get(key)
-                if known is None or not _describes(known, sample):
-                    series_id = known.series_id if known else next_id
-                    next_id += known is None
-                    first_us = known.first_us if known else sample.timestamp_us
-                    changed[key] = known = _series(series_id, sample, first_us)
-                ids.append(known.series_id)
-            self._write(changed.values())
-            for series in changed.values():
-                self._publish(series)
-            if changed:
-                for tell in self._subscribers:
-                    tell(list(changed.values()))
-            return ids
+    # -- registering ----------------------------------------------------------------------------
 
-    def _write(self, series: Iterable[Series]) -> None:
-        with _translated():
-            try:
-                self._connection.execute("begin immediate")
-                self._connection.executemany(_UPSERT, map(_row, series))
-                self._connection.execute("commit")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("rollback")
-                raise
+    def _key_hash(self, meter: str, resource_id: str, project_id: str | None) -> int:
+        return _hash(_encode((meter, resource_id, project_id)), self.fingerprint_key)
 
-    def _publish(self, series: Series) -> None:
-        key = series.key
-        if series.series_id > len(self._by_id):
-            self._by_id.append(series)
-            projects = self._by_meter.setdefault(key.meter, {})
-            projects.setdefault(key.project_id, []).append(series.series_id)
+    def _draft(self, samples: Sequence[Sample], hashes: NDArray[np.uint64]) -> "_Draft":
+        """Find the ids of these samples' series, and what of them must be written."""
+        with self._looking:
+            held = self._keys.find(hashes)
+        known = {one.series_id: one for one in self._file.read(np.unique(held[held > 0]).tolist())}
+        draft = _Draft(self._count)
+        for sample, candidate in zip(samples, held.tolist(), strict=True):
+            draft.add(sample, known.get(candidate), self._file)
+        return draft
+
+    def _publish(
+        self,
+        draft: "_Draft",
+        ids: NDArray[np.int64],
+        hashes: NDArray[np.uint64],
+        fingerprints: NDArray[np.uint64] | None,
+    ) -> None:
+        new = ids > self._count
+        self._keys.put(ids[new], hashes[new])
+        if fingerprints is None:
+            self._descriptions.drop(np.array(list(draft.changed), np.int64))
         else:
-            self._by_id[series.series_id - 1] = series
-        self._by_key[key.meter, key.resource_id, key.project_id] = series
+            self._descriptions.put(ids, fingerprints)
+        added = [draft.changed[one].key for one in range(self._count + 1, draft.count + 1)]
+        self._number([key.meter for key in added], [key.project_id for key in added])
+        for series_id in self._recent.keys() & draft.changed.keys():
+            self._recent[series_id] = draft.changed[series_id]
 
-    def _migrate(self) -> None:
-        """Add what a file of an older release lacks."""
-        columns = self._connection.execute("select name from pragma_table_info('series')")
-        if ("first_us",) not in columns.fetchall():
-            self._connection.execute(
-                "alter table series add column first_us integer not null default 0"
-            )
+    def _number(self, meters: Sequence[str], projects: Sequence[str | None]) -> None:
+        """Note the meters and projects of the series that come next."""
+        first, self._count = self._count, self._count + len(meters)
+        self._meter = with_length(self._meter, self._count)
+        self._project = with_length(self._project, self._count)
+        known = self._meters
+        self._meter[first : self._count] = [known.setdefault(one, len(known)) for one in meters]
+        owners = self._projects
+        self._project[first : self._count] = [
+            owners.setdefault(one, len(owners)) for one in projects
+        ]
 
     def _load(self) -> None:
-        metadata_by_text: dict[str, dict[str, Any]] = {}  # one resource's series share one dict
-        rows = self._connection.execute(f"select {_COLUMNS} from series order by series_id")
-        for (
-            series_id,
-            meter,
-            resource_id,
-            project_id,
-            type_,
-            unit,
-            user_id,
-            source,
-            text,
-            at,
-        ) in rows:
-            metadata = metadata_by_text.get(text)
-            if metadata is None:
-                metadata = metadata_by_text[text] = msgspec.json.decode(text)
-            key = SeriesKey(meter, resource_id, project_id)
-            self._publish(
-                Series(series_id, key, SampleType(type_), unit, user_id, source, metadata, at)
-            )
+        """Take in what the file has: a million series in about two seconds."""
+        key = self.fingerprint_key
+        all_hashes, all_fingerprints = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
+        for rows in self._file.index():
+            self._number([row[1] for row in rows], [row[3] for row in rows])
+            if rows[-1][0] != self._count:
+                raise StoreUnavailable(f"the series registry: ids before {rows[-1][0]} are missing")
+            hashes = [_hash(_encode(row[1:4]), key) for row in rows]
+            all_hashes.append(np.array(hashes, np.uint64))
+            all_fingerprints.append(np.array([row[4] for row in rows], np.int64))
+        self._keys.load(np.maximum(np.concatenate(all_hashes), np.uint64(1)))
+        self._descriptions.load(np.concatenate(all_fingerprints).view(np.uint64))
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def _candidates(self, selection: Selection) -> NDArray[np.int64]:
+        """Give the ids of the series that may match; by one resource's id they are one."""
+        meter = self._meters.get(selection.meter)
+        if meter is None:
+            return np.empty(0, np.int64)
+        resource_id = _resource_of(selection)
+        if resource_id is not None and selection.project_id is not None:
+            key = self._key_hash(selection.meter, resource_id, selection.project_id)
+            with self._looking:
+                found = self._keys.find(np.array([key], np.uint64))
+            return found[found > 0]
+        count = self._count
+        chosen = self._meter[:count] == meter
+        if selection.project_id is not None:
+            chosen &= self._project[:count] == self._projects.get(selection.project_id, -1)
+        return np.flatnonzero(chosen) + 1
+
+    def _shorten(self) -> None:
+        while len(self._recent) > _REMEMBERED:
+            self._recent.popitem(last=False)
+
+
+class _Draft:
+    """The ids of a batch of samples, and the series that they describe anew."""
+
+    def __init__(self, count: int) -> None:
+        self.ids: list[int] = []
+        self.changed: dict[int, Series] = {}
+        """New and changed series by id, as the last sample of each describes them."""
+        self.count = count
+        """The highest id."""
+        self._by_key: dict[tuple[str, str, str | None], Series] = {}
+
+    def add(self, sample: Sample, candidate: Series | None, file: SeriesFile) -> None:
+        """Take in the next sample; `candidate` is the series that seems to have its key."""
+        key = (sample.name, sample.resource_id, sample.project_id)
+        known = self._by_key.get(key)
+        if known is None:
+            known = self._verified(sample.key, candidate, file)
+        if known is None:
+            self.count += 1
+            known = _series(self.count, sample, sample.timestamp_us)
+            self.changed[known.series_id] = known
+        elif not _describes(known, sample):
+            known = _series(known.series_id, sample, known.first_us)
+            self.changed[known.series_id] = known
+        self._by_key[key] = known
+        self.ids.append(known.series_id)
+
+    def rows(self, fingerprints: NDArray[np.uint64] | None) -> Iterator[Row]:
+        """Give the rows to write, with the last fingerprint of each series."""
+        fingerprint_of = (
+            {} if fingerprints is None else dict(zip(self.ids, fingerprints.tolist(), strict=True))
+        )
+        texts: dict[int, str] = {}  # by object: the series of one resource often share one
+        for series in self.changed.values():
+            metadata = series.metadata
+            text = texts.get(id(metadata))
+            if text is None:
+                text = texts[id(metadata)] = _json.encode(metadata).decode()
+            yield row_of(series, text, fingerprint_of.get(series.series_id, 0))
+
+    @staticmethod
+    def _verified(key: SeriesKey, candidate: Series | None, file: SeriesFile) -> Series | None:
+        """Give the series with this key: the candidate, unless two keys have one hash."""
+        if candidate is None or candidate.key == key:
+            return candidate
+        series_id = file.find(key)
+        return file.read([series_id])[0] if series_id else None
+
+
+def _resource_of(selection: Selection) -> str | None:
+    """Give the resource that the selection's conditions name, or None."""
+    for condition in selection.conditions:
+        if condition.field == "resource_id" and condition.op is Operator.EQ:
+            return condition.value
+    return None
 
 
 def _describes(series: Series, sample: Sample) -> bool:
@@ -219,40 +286,12 @@ def _describes(series: Series, sample: Sample) -> bool:
 
 def _series(series_id: int, sample: Sample, first_us: int) -> Series:
     return Series(
-        series_id=series_id,
-        key=sample.key,
-        type=sample.type,
-        unit=sample.unit,
-        user_id=sample.user_id,
-        source=sample.source,
-        metadata=sample.metadata,
-        first_us=first_us,
+        series_id,
+        sample.key,
+        sample.type,
+        sample.unit,
+        sample.user_id,
+        sample.source,
+        sample.metadata,
+        first_us,
     )
-
-
-def _row(series: Series) -> tuple[Any, ...]:
-    key = series.key
-    metadata = msgspec.json.encode(series.metadata).decode()
-    return (
-        series.series_id,
-        key.meter,
-        key.resource_id,
-        key.project_id,
-        series.type.value,
-        series.unit,
-        series.user_id,
-        series.source,
-        metadata,
-        series.first_us,
-    )
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn SQLite's errors into the store's."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
-        kind: type[StoreError] = StoreFull if full else StoreUnavailable
-        raise kind(f"the series registry: {error}") from error

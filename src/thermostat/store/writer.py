@@ -61,7 +61,9 @@ class Writer:
         expired = len(batch) - int(np.count_nonzero(wanted))
         if expired:
             LOG.warning("%d samples are older than the retention and were not kept", expired)
-        wanted[wanted] = self._is_new(batch.where(wanted))
+            wanted[wanted] = self._is_new(batch.where(wanted))
+        else:
+            wanted = self._is_new(batch)
         rows = batch if wanted.all() else batch.where(wanted)
         if len(rows):
             self._insert(rows, now_us)

@@ -100,14 +100,6 @@ class TestSeries:
         assert store.get_series(before).metadata == web("new")
         assert not store.series(Selection("cpu_util", "p1", [group_is("old")]))
 
-    def test_a_series_stays_one_object_until_it_changes(self, store):
-        [series_id] = store.intern([sample(metadata=web())]).tolist()
-        known = store.get_series(series_id)
-        store.intern([sample(metadata=web(), at_s=10)])
-        assert store.get_series(series_id) is known
-        store.intern([sample(metadata=web("other"))])
-        assert store.get_series(series_id) is not known
-
     def test_several_changes_in_one_batch_end_with_the_last(self, store):
         ids = store.intern([sample(metadata=web(name)) for name in ("a", "b", "c")]).tolist()
         assert len(set(ids)) == 1
@@ -140,6 +132,27 @@ class TestSeries:
         [series_id] = store.intern([sample(at_s=7)]).tolist()
         store.intern([sample(at_s=99, metadata=web())])
         assert store.get_series(series_id).first_us == NOW_US + 7 * S
+
+    def test_a_fingerprint_finds_the_series_until_another_stands_for_it(self, store):
+        first, second, third = (np.array([n], np.uint64) for n in (2**64 - 1, 7, 9))
+        ids = store.intern([sample("a")], first)
+        other = store.intern([sample("b")], third)
+        assert store.find(first).tolist() == ids.tolist()
+        assert store.find(second).tolist() == [0]
+        store.intern([sample("a", metadata=web())], second)
+        assert store.find(second).tolist() == ids.tolist()
+        assert store.find(first).tolist() == [0], "it stood for what is not true any more"
+        guess = np.concatenate([other, ids])
+        assert store.find(np.concatenate([second, second]), guess).tolist() == ids.tolist() * 2
+        store.intern([sample("a", metadata=web("other"))])
+        assert store.find(second).tolist() == [0], "described anew, without a fingerprint"
+        assert store.find(third).tolist() == other.tolist()
+
+    def test_a_fingerprint_stays_while_nothing_is_described_anew(self, store):
+        fingerprint = np.array([5], np.uint64)
+        ids = store.intern([sample("a")], fingerprint)
+        store.intern([sample("a", at_s=10)])
+        assert store.find(fingerprint).tolist() == ids.tolist()
 
     def test_all_series_come_by_id(self, store):
         assert list(store.all_series()) == []

@@ -148,8 +148,8 @@ def test_an_unknown_media_type(ingest):
 def test_counters_that_are_read_no_more_are_forgotten(store):
     now = [NOW_US]
     ingest = Ingest(store, lambda _batch: None, clock=lambda: now[0])
-    send(ingest, cpu(0, 0))
-    assert len(ingest._deriver._counters) == 1
+    send(ingest, cpu(0, 0), cpu(10, 5e9))
     now[0] += 2 * 86_400 * S
     send(ingest)
-    assert len(ingest._deriver._counters) == 0
+    send(ingest, cpu(20, 9e9), cpu(40, 19e9))
+    assert cpu_util(store) == [25, 25]  # none from 10 to 20 s

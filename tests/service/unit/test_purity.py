@@ -46,6 +46,7 @@ ALLOWED = {
     "sys",  # byte order only
     "types",
     "typing",
+    "xxhash",
     "zoneinfo",
 }
 CLOCKS = {"now", "utcnow", "today"}

@@ -4,6 +4,7 @@
 import sqlite3
 import threading
 
+import numpy as np
 import pytest
 
 from thermostat.samples.model import Sample, SampleType
@@ -62,10 +63,13 @@ def test_a_restart_finds_everything(registry, path):
         sample("a", metadata=metadata, user_id="u", source="ceilometer"),
         sample("b", project_id=None, type=SampleType.CUMULATIVE, unit="ns", name="cpu"),
     ]
-    ids = registry.intern(samples).tolist()
+    fingerprints = np.array([2**64 - 1, 77], np.uint64)
+    ids = registry.intern(samples, fingerprints).tolist()
     before = [registry.get(series_id) for series_id in ids]
     registry.close()
     again = Registry(path)
+    assert again.fingerprint_key == registry.fingerprint_key
+    assert again.find(fingerprints).tolist() == ids
     assert [again.get(series_id) for series_id in ids] == before
     assert again.intern(samples).tolist() == ids
     assert [one.series_id for one in again.select(Selection("cpu", None))] == ids[1:]
@@ -74,9 +78,9 @@ def test_a_restart_finds_everything(registry, path):
 
 def test_known_series_write_nothing(registry):
     registry.intern([sample()])
-    before = registry._connection.total_changes
+    before = registry._file.connection.total_changes
     registry.intern([sample(timestamp_us=5, volume=7.0)])
-    assert registry._connection.total_changes == before
+    assert registry._file.connection.total_changes == before
 
 
 @pytest.mark.parametrize(
@@ -143,14 +147,14 @@ def test_many_threads_agree_on_ids(registry):
 
 def test_a_full_disk_registers_nothing(registry, path):
     registry.intern([sample("a")])
-    pages = registry._connection.execute("pragma page_count").fetchone()[0]
-    registry._connection.execute(f"pragma max_page_count={pages + 1}")
+    pages = registry._file.connection.execute("pragma page_count").fetchone()[0]
+    registry._file.connection.execute(f"pragma max_page_count={pages + 1}")
     many = [sample(f"vm-{number}", metadata={"filler": "x" * 500}) for number in range(100)]
     with pytest.raises(StoreFull, match="full"):
         registry.intern(many)
     assert len(registry) == 1
     assert len(committed(path)) == 1
-    registry._connection.execute("pragma max_page_count=100000")
+    registry._file.connection.execute("pragma max_page_count=100000")
     assert registry.intern(many).tolist() == list(range(2, 102))
 
 
