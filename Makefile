@@ -44,8 +44,8 @@ demo-down: venv ## Stop and remove what the demonstration left running
 
 # -- tests: the fastest first ------------------------------------------------------------------
 
-.PHONY: test lint types test-unit test-contract test-heat test-lab
-test: lint types test-unit test-contract test-heat test-collection test-lab ## Run every test
+.PHONY: test lint types test-unit test-contract test-crash test-heat test-lab
+test: lint types test-unit test-contract test-crash test-heat test-collection test-lab ## Run every test
 	$(say) "all tests passed"
 
 lint: venv ## Check style and form: ruff
@@ -65,6 +65,10 @@ test-unit: venv ## Run the unit tests of the services
 test-contract: venv ## Run the contract tests: stores, transports, the API from outside
 	$(say) "contract tests of the services"
 	@$(SERVICE_TESTS) tests/service/contract -m "not lab"
+
+test-crash: venv ## Kill the server 200 times: nothing may be lost or doubled
+	$(say) "kill -9 at random instants, beside a run that nobody disturbs (about 2 minutes)"
+	@$(SERVICE_TESTS) tests/service/crash
 
 test-heat: lab-venv ## Run the tests of the Heat resource types in Heat's own environment
 	$(say) "tests of the Heat resource types"
