@@ -44,6 +44,10 @@ class Cells(Protocol):
         """Empty the cells of one tick, of the chosen columns or of all."""
         ...
 
+    def empty(self, col: int) -> None:
+        """Empty all cells of one window."""
+        ...
+
     def merge(
         self, rows: Rows, cols: Columns, datapoints: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -88,6 +92,10 @@ class _Cells:
                 getattr(self, name)[row, cols] = empty
             else:
                 np.copyto(getattr(self, name)[row, cols], empty, where=chosen)
+
+    def empty(self, col: int) -> None:
+        for name, (_, empty) in self._fields.items():
+            getattr(self, name)[:, col] = empty
 
     def add(
         self,
@@ -307,6 +315,10 @@ class _Percentile(_Cells):
         super().clear(row, cols, chosen)
         numbers = column_numbers(cols)
         self._buckets.clear(row, numbers if chosen is None else numbers[chosen])
+
+    def empty(self, col: int) -> None:
+        super().empty(col)
+        self._buckets.empty(col)
 
     def _value(
         self, rows: Rows, cols: Columns, datapoints: int, total: NDArray[np.int64]

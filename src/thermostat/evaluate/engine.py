@@ -21,9 +21,10 @@ from thermostat.alarms.model import Alarm, Transition
 from thermostat.alarms.rules import ThresholdRule
 from thermostat.evaluate import decide
 from thermostat.evaluate.composites import Program
+from thermostat.evaluate.due import Work
+from thermostat.evaluate.filling import Filling
 from thermostat.evaluate.joined import Joined, action_bits
 from thermostat.evaluate.opening import (
-    NEWEST,
     NO_MEMBERS,
     SETTLED,
     SOME_MISSING,
@@ -35,17 +36,12 @@ from thermostat.evaluate.residents import NONE, Residents
 from thermostat.evaluate.schedules import Schedules
 from thermostat.evaluate.telling import Judged, judged
 from thermostat.evaluate.ticks import US_PER_S
-from thermostat.evaluate.windows import Windows, Work, in_portions
-from thermostat.samples.wire import MAX_FUTURE_US
-from thermostat.store.base import Batch, SampleStore, Selection, Series
+from thermostat.evaluate.windows import Windows, in_portions
+from thermostat.store.base import Batch, SampleStore, Series
 
 LOG = logging.getLogger(__name__)
 MOST_TOLD = 10_000
 """Transitions that one call of `evaluate` gives, or little more; the next call gives the others."""
-SLICE_US = 600 * US_PER_S
-"""How much event time is read from the store at once when all windows are rebuilt."""
-ASKED_EACH = 1000
-"""New windows up to this number have their members looked up one by one."""
 ON_ITS_WAY_US = 60 * US_PER_S
 """How long a stored sample may be on its way to `ingest`."""
 ALARMS_AT_ONCE = 20_000
@@ -69,9 +65,9 @@ class Engine:
     """Evaluates alarms over live windows that ingestion feeds. Not thread-safe."""
 
     def __init__(self, store: SampleStore, allowed_lag_s: float) -> None:
-        self._store = store
         self._allowed_lag_us = int(allowed_lag_s * US_PER_S)
         self._windows = Windows(self._allowed_lag_us)
+        self._filling = Filling(store, self._windows, self._allowed_lag_us)
         self._schedules = Schedules()
         self._residents = Residents()
         self._joined = Joined(self._residents, self._windows, self._schedules)
@@ -121,9 +117,7 @@ class Engine:
                 reach_us = max(reach_us, max(reaches_us, default=0))
             windows = np.concatenate(opened)
             if len(windows):
-                self._windows.populate(windows, self._store.all_series())
-                self._windows.trim()
-                self._rebuild(windows, np.concatenate(begin_us), reach_us, now_us)
+                self._filling.rebuild(windows, np.concatenate(begin_us), reach_us, now_us)
 
     def put(self, alarm: Alarm, now_us: int) -> None:
         """Evaluate this alarm from now on, or with this definition. Raises StoreError."""
@@ -142,7 +136,8 @@ class Engine:
         if not len(windows):
             return
         try:
-            self._fill(windows, opening, now_us)
+            self._filling.fill(windows, opening, now_us)
+            self._on_its_way_until_us = now_us + ON_ITS_WAY_US
         except Exception:
             for number in set(opening.numbers):
                 self.remove(self._residents.alarm_id(number))
@@ -235,62 +230,6 @@ class Engine:
             return self._joined.state_of(number)
         pool, col = self._windows.locate(window)
         return int(pool.state[col])
-
-    # -- windows from the store -----------------------------------------------------------------
-
-    def _fill(self, windows: NDArray[np.int64], opening: Opening, now_us: int) -> None:
-        """Fill windows beside others that ingestion feeds already."""
-        feeding = self._windows.populate(windows, self._series_for(opening))
-        reach_us = np.array(opening.reach_us(self._allowed_lag_us), np.int64)
-        start_us = now_us - int(reach_us.max())
-        read = self._store.scan(feeding, start_us, now_us + MAX_FUTURE_US)
-        self._windows.report(read)
-        newest_us = self._windows.newest_us(windows, now_us)
-        newest_us = np.where(newest_us > now_us - reach_us, newest_us, now_us)
-        self._windows.begin(windows, newest_us - self._windows.ticks_us(windows), now_us)
-        self._windows.refill(windows, read, on_its_way=True)
-        self._on_its_way_until_us = now_us + ON_ITS_WAY_US
-
-    def _rebuild(
-        self,
-        windows: NDArray[np.int64],
-        begin_us: NDArray[np.int64],
-        reach_us: int,
-        now_us: int,
-    ) -> None:
-        """Fill all windows, slice by slice of event time."""
-        judged_before = begin_us != NEWEST
-        oldest_us = int(begin_us[judged_before].min(initial=now_us))
-        start_us = min(oldest_us, now_us) - reach_us
-        if not judged_before.all():
-            for part in self._slices(start_us, now_us):
-                self._windows.report(part)
-            newest_us = self._windows.newest_us(windows, now_us)
-            newest_us -= self._windows.ticks_us(windows)
-            begin_us = np.where(judged_before, begin_us, newest_us)
-        self._windows.begin(windows, begin_us, now_us)
-        for part in self._slices(start_us, now_us):
-            self._windows.report(part)
-            self._windows.refill(windows, part, on_its_way=False)
-
-    def _slices(self, start_us: int, now_us: int) -> Iterator[Batch]:
-        ends_us = [*range(start_us + SLICE_US, now_us, SLICE_US), now_us, now_us + MAX_FUTURE_US]
-        for end_us in ends_us:
-            yield self._store.scan(None, start_us, end_us)
-            start_us = end_us
-
-    def _series_for(self, opening: Opening) -> Iterable[Series]:
-        """Give every series that may feed one of these windows, each once."""
-        selections = {
-            (rule.meter_name, project_id, rule.query): Selection(
-                rule.meter_name, project_id, rule.query
-            )
-            for rule, project_id in zip(opening.rules, opening.projects, strict=True)
-        }
-        if len(selections) > ASKED_EACH:
-            return self._store.all_series()
-        found = (one for chosen in selections.values() for one in self._store.series(chosen))
-        return {one.series_id: one for one in found}.values()
 
     # -- samples --------------------------------------------------------------------------------
 

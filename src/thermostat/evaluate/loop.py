@@ -42,7 +42,7 @@ IDLE_S = 1.0
 """Without new samples the loop looks at the clock this often, in seconds."""
 RETRY_S = 1.0
 """After a transition could not be written the loop waits this long, in seconds."""
-REST = 4.0
+REST = 20.0
 """After judging the loop rests this many times as long: what comes meanwhile is judged at once."""
 LONGEST_REST_S = 0.25
 AT_ONCE = 500

@@ -211,9 +211,9 @@ class Pool:
     def close(self, col: int) -> None:
         """Give a window's column back, empty."""
         self.alive[col] = False
-        only = np.array([col])
-        for row in range(self.depth):
-            self._clear(row, only)
+        self._cells.empty(col)
+        if self._reporters is not None:
+            self._reporters.empty(col)
         self._flags[:, col] = 0
         self._free.append(col)
 

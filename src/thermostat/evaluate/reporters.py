@@ -45,6 +45,10 @@ class Reporters:
         """Forget one tick of these windows, in ascending order."""
         self._pairs.clear(row, cols)
 
+    def empty(self, col: int) -> None:
+        """Forget one window."""
+        self._pairs.empty(col)
+
     def enough(
         self,
         edges: Edges,

@@ -67,6 +67,12 @@ class Pairs:
         _, own = _positions(packed >> _KEY_BITS, cols)
         self._merged[row] = (packed[~own], counts[~own])
 
+    def empty(self, col: int) -> None:
+        """Forget all pairs of one window."""
+        only = np.array([col])
+        for row in range(len(self._merged)):
+            self.clear(row, only)
+
     def read(
         self, rows: NDArray[np.int64], cols: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

@@ -7,59 +7,30 @@ members have been swept, so that closing one costs nothing.
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thermostat.alarms.model import State
 from thermostat.alarms.rules import ThresholdRule
+from thermostat.evaluate.due import Work, due_work
 from thermostat.evaluate.held import Held, Rows
 from thermostat.evaluate.matching import WindowIndex
-from thermostat.evaluate.members import Asked, Members
+from thermostat.evaluate.members import Members
 from thermostat.evaluate.pool import Pool, Shape
 from thermostat.evaluate.reasons import Group
 from thermostat.evaluate.ticks import SILENT_INTERVALS, US_PER_S
 from thermostat.store.base import Batch, Series
 
 LOG = logging.getLogger(__name__)
-MOST_STEPS_BEHIND = 1000
-"""After a longer pause than this many steps a window goes on with the newest ones."""
 MOST_HELD = 4_000_000
 """Samples ahead of their windows' steps that are kept, 28 bytes each."""
 _SWEEP_FROM = 1024
 _SERIES_AT_ONCE = 50_000
 _NOWHERE = -1
 _Item = TypeVar("_Item")
-
-
-@dataclass(slots=True)
-class Work:
-    """Windows of one pool that have steps to be judged."""
-
-    pool: Pool
-    cols: NDArray[np.int64]
-    until: NDArray[np.int64]
-    """The last step of each that is due, in ticks."""
-
-    def next_step(self) -> int:
-        """Give the oldest step that is to be judged next."""
-        return int(self.pool.step[self.pool.compact(self.cols)].min()) + 1
-
-    def at(self, step: int) -> NDArray[np.int64]:
-        """Give the windows whose next step this is."""
-        due = self.pool.step[self.pool.compact(self.cols)] == step - 1
-        return self.cols if due.all() else self.cols[due]
-
-    def rest(self) -> "Work | None":
-        """Give what is still to be judged, or None."""
-        own = self.pool.compact(self.cols)
-        left = (self.pool.step[own] < self.until) & ~self.pool.frozen[own]
-        if not left.any():
-            return None
-        return Work(self.pool, self.cols[left], self.until[left])
 
 
 class Windows:
@@ -262,17 +233,22 @@ class Windows:
 
     def describe(self, series: Iterable[Series]) -> None:
         """Take in new and changed series: they join and leave windows as their metadata says."""
-        for one in series:
-            self._members.describe(one.series_id, one.first_us)
+        newest = {one.series_id: one for one in series}
+        self._members.describe_all(list(newest), [one.first_us for one in newest.values()])
+        joining: list[tuple[int, int]] = []
+        for series_id, one in newest.items():
             wanted = set(self._matching(one))
-            known = set(self._members.windows_of(one.series_id))
+            known = set(self._members.windows_of(series_id))
             for window in known - wanted:
-                self._members.leave(one.series_id, window)
-            for window in wanted - known:
-                warm_up_us = self._warm_up_us.get(window, 0)
-                self._members.join(one.series_id, window, warm_up_us=warm_up_us)
+                self._members.leave(series_id, window)
+            joining += [(series_id, window) for window in wanted - known]
             for window in wanted ^ known:
                 self._touch(window)
+        self._members.join_all(
+            [series_id for series_id, _ in joining],
+            [window for _, window in joining],
+            [self._warm_up_us.get(window, 0) for _, window in joining],
+        )
 
     def populate(self, windows: NDArray[np.int64], series: Iterable[Series]) -> list[int]:
         """Let each of these series feed those of these new windows that it matches.
@@ -441,73 +417,13 @@ class Windows:
         A step is due when every live member has reported up to it, and at the latest when the
         allowed lag is over.
         """
-        asked: list[tuple[Pool, NDArray[np.int64]]] = []
-        for pool in self._pools:
-            cols = np.flatnonzero(pool.touched[: pool.size])
-            cols = cols[pool.alive[cols] & ~pool.frozen[cols]]
-            if len(cols):
-                asked.append((pool, cols))
-        if asked:
-            self._look_at_progress(asked, now_us)
-        due = [work for pool in self._pools if (work := self._due_in(pool, now_us)) is not None]
-        return self._reached(due) if len(self._held) else due
-
-    def _reached(self, due: list[Work]) -> list[Work]:
-        """Leave out the steps that some window cannot reach before what is held is counted.
-
-        Windows begin at different steps after a restart; all go on in the order of event time.
-        """
-        reach_us = min(
-            ((one.next_step() - 1 + one.pool.slack) * one.pool.tick_us for one in due), default=0
+        return due_work(
+            self._pools,
+            self._members,
+            now_us=now_us,
+            allowed_lag_us=self._allowed_lag_us,
+            are_held=bool(len(self._held)),
         )
-        for one in due:
-            np.minimum(one.until, reach_us // one.pool.tick_us, out=one.until)
-        return [rest for one in due if (rest := one.rest()) is not None]
-
-    def _look_at_progress(self, asked: list[tuple[Pool, NDArray[np.int64]]], now_us: int) -> None:
-        """Note up to which step all live members of these windows have reported."""
-        questions = []
-        for pool, cols in asked:
-            own = pool.compact(cols)
-            step_us = (pool.step[own] + 1) * pool.tick_us
-            questions.append(Asked(pool.window[own], step_us, pool.tick_us))
-        for (pool, cols), progress in zip(
-            asked, self._members.progress(questions, now_us), strict=True
-        ):
-            own = pool.compact(cols)
-            # one that no live member has reported up to is -1, which is before every step
-            pool.ready[own] = np.minimum(progress.lowest_us, now_us) // pool.tick_us
-            # who is live may change as time goes on, without a sample, where a member is ahead
-            pool.touched[own] = progress.newest_us > now_us
-            pool.due_us = 0
-
-    def _due_in(self, pool: Pool, now_us: int) -> Work | None:
-        if now_us < pool.due_us:
-            return None
-        size = pool.size
-        lagging_us = now_us - self._allowed_lag_us
-        overdue: Any = lagging_us // pool.tick_us
-        if pool.newest_since_us > lagging_us:
-            overdue = np.where(pool.since_us[:size] <= lagging_us, overdue, 0)
-        until = np.minimum(np.maximum(overdue, pool.ready[:size]), now_us // pool.tick_us)
-        waiting = pool.alive[:size] & ~pool.frozen[:size]
-        cols = np.flatnonzero((pool.step[:size] < until) & waiting)
-        if not len(cols):
-            pool.due_us = self._next_overdue_us(pool, waiting)
-            return None
-        oldest = now_us // pool.tick_us - MOST_STEPS_BEHIND
-        behind = cols[pool.step[cols] < oldest]
-        if len(behind):
-            pool.skip_to(oldest, behind)
-            cols = cols[pool.step[cols] < until[cols]]
-        return Work(pool, cols, until[pool.compact(cols)])
-
-    def _next_overdue_us(self, pool: Pool, waiting: NDArray[np.bool_]) -> int:
-        """Give when the allowed lag of the first of these windows is over."""
-        next_us = (pool.step[: pool.size] + 1) * pool.tick_us
-        np.maximum(next_us, pool.since_us[: pool.size], out=next_us)
-        earliest_us = next_us.min(where=waiting, initial=np.iinfo(np.int64).max // 2)
-        return int(earliest_us) + self._allowed_lag_us
 
 
 def in_portions(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:

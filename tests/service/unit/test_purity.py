@@ -13,6 +13,7 @@ DECIDING = (
     "cells",
     "composites",
     "decide",
+    "due",
     "held",
     "members",
     "pool",
