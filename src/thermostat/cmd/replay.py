@@ -14,7 +14,7 @@ from thermostat.replay.errors import DocumentError, RunError
 from thermostat.replay.junit import junit
 from thermostat.replay.progress import Progress
 from thermostat.replay.running import run
-from thermostat.replay.testing import Outcome, test_file
+from thermostat.replay.testing import Outcome, run_file
 from thermostat.version import __version__
 
 _DESCRIPTION = """\
@@ -182,7 +182,7 @@ def _test(options: argparse.Namespace) -> int:
     unusable = 0
     for path in options.files:
         try:
-            for outcome in test_file(path):
+            for outcome in run_file(path):
                 outcomes.append(outcome)
                 _print_outcome(outcome)
         except (DocumentError, OSError) as error:

@@ -22,7 +22,7 @@ PROJECT = "project"
 """The project of alarms that name none."""
 START = "2026-01-01T00:00:00Z"
 """When the first value of each series was measured, unless the file says otherwise: a Thursday."""
-LONGEST_S = 366 * 86_400
+LONGEST_S = 31 * 86_400
 """The longest span of time that a test may cover."""
 
 _Span = str | float

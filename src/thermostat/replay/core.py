@@ -17,12 +17,15 @@ import numpy as np
 
 from thermostat.alarms.model import NOT_EVALUATED, Alarm, State, Transition
 from thermostat.evaluate.engine import Engine
-from thermostat.evaluate.ticks import tick_s
+from thermostat.evaluate.ticks import tick_s, window_us
 from thermostat.replay.past import PastStore, Recording, rows
 from thermostat.replay.rules import threshold_rules
 from thermostat.store.base import Batch, SampleStore
 
 US_PER_S = 1_000_000
+HOUR_US = 3600 * US_PER_S
+WEEKLY_US = 8 * 24 * HOUR_US
+"""After this time every weekly time constraint has been open, in microseconds."""
 
 
 def as_new(alarm: Alarm) -> Alarm:
@@ -68,6 +71,15 @@ class Replay:
             for alarm in alarms
             for rule in threshold_rules(alarm.rule)
         } or {US_PER_S}
+        # When no sample is in any window, the steps that follow are all judged alike.
+        self._patience_us = (
+            max(
+                (window_us(rule) for alarm in alarms for rule in threshold_rules(alarm.rule)),
+                default=0,
+            )
+            + self._lag_us
+            + (WEEKLY_US if any(alarm.time_constraints for alarm in alarms) else HOUR_US)
+        )
         self._on_instant = on_instant
         self._store = PastStore(recording, start_us)
         # An engine only reads from its store; what writes to one is left out here.
@@ -119,7 +131,11 @@ class Replay:
         self._engine.ingest(samples)
 
     def _idle(self, due_us: int, before_us: int) -> Iterator[Transition]:
-        """Judge at each instant from the first to before the last at which a lag is over."""
+        """Judge at each instant from the first to before the last at which a lag is over.
+
+        A long time without any sample is passed over, once nothing more can happen in it.
+        """
+        before_us = min(before_us, due_us + self._patience_us)
         while due_us < before_us:
             self._store.advance(due_us)
             yield from self._judge(due_us)

@@ -87,7 +87,7 @@ def preview(
 
 def _resolution_s(alarms: Sequence[Alarm]) -> int:
     ticks = (tick_s(rule.period) for alarm in alarms for rule in threshold_rules(alarm.rule))
-    return min(COARSEST_S, *ticks, COARSEST_S)
+    return min([COARSEST_S, *ticks])
 
 
 class _Budget:

@@ -7,11 +7,13 @@ it. Such a line is parsed, never executed.
 """
 
 import ast
+import gzip
 import re
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -60,8 +62,11 @@ class SampleReader:
             if name == STDIN:
                 yield from self._read(sys.stdin.buffer, "standard input")
             else:
-                with open(name, "rb") as file:
-                    yield from self._read(file, name)
+                try:
+                    with _opened(name) as file:
+                        yield from self._read(file, name)
+                except (EOFError, zlib.error) as error:
+                    raise OSError(f"{name} is cut off or damaged: {error}") from error
 
     def _read(self, file: Iterable[bytes], name: str) -> Iterator[Sample]:
         for number, line in enumerate(file, 1):
@@ -99,6 +104,13 @@ class SampleReader:
             metadata=self._metadata.setdefault(content, sample.metadata),
             source=text(sample.source, sample.source),
         )
+
+
+def _opened(name: str) -> BinaryIO:
+    """Open a file; one whose name ends in .gz is unpacked, as log rotation packs them."""
+    if name.endswith(".gz"):
+        return gzip.open(name)  # type: ignore[return-value]  # it does what is asked of it here
+    return open(name, "rb")
 
 
 def samples_of(line: bytes) -> list[Sample]:

@@ -198,7 +198,8 @@ def _files(options: argparse.Namespace, alarms: Sequence[Alarm], progress: Progr
     except BadLine as error:
         raise RunError(f"{error} (--skip-bad-lines goes on)") from error
     except OSError as error:
-        raise RunError(f"--samples: {error.filename}: {error.strerror}") from error
+        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise RunError(f"--samples: {where}") from error
     progress.clear()
     span_us = recording.span_us
     if span_us is None:

@@ -33,7 +33,7 @@ class Outcome:
     """One text, of several lines, for each expectation that was not met."""
 
 
-def test_file(path: Path) -> Iterator[Outcome]:
+def run_file(path: Path) -> Iterator[Outcome]:
     """Run the tests of a file. Raises DocumentError, or OSError where it cannot be read."""
     return map(run_case, read_cases(path))
 
@@ -50,7 +50,8 @@ def run_case(case: Case) -> Outcome:
         allowed_lag_s=case.allowed_lag_s,
     )
     story = _Story(case, recording, list(replay))
-    failures = [text for one in case.expect if (text := story.failure(one))]
+    failures = [f"{replay.failures} steps could not be judged"] if replay.failures else []
+    failures += [text for one in case.expect if (text := story.failure(one))]
     if case.transitions is not None and (text := story.difference(case.transitions)):
         failures.append(text)
     return Outcome(case, failures)

@@ -206,7 +206,7 @@ tests:
         ),
         ("    series:", "    start: noon\n    series:", ":8: tests[0].start: 'noon' is not a date"),
         ("    series:", "    allowed_lag: x\n    series:", ":8: tests[0].allowed_lag: 'x' is not"),
-        ("at: 2m", "at: 999d", ":7: tests[0]: covers more than 366 days"),
+        ("at: 2m", "at: 999d", ":7: tests[0]: covers more than 31 days"),
         ("meter: cpu_util, ", "", ":9: tests[0].series[0].meter: is missing"),
         ("    expect:", "    expect: [", ": not YAML: "),
         (ALARMS, "", ": tests[0]: there are no alarms"),

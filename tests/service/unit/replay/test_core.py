@@ -213,6 +213,18 @@ def test_repeated_actions_repeat_at_each_step():
     assert told(found)[1:] == [(at_s, "alarm", "alarm") for at_s in range(10, 130, 10)]
 
 
+def test_a_wrong_clock_does_not_keep_the_replay_for_ever():
+    year_s = 365 * 86_400
+    samples = [sample(at_s, volume) for at_s, volume in ((0, 90), (60, 90), (99 * year_s, 50))]
+    found = replay(samples, make_alarm(rule=rule()), end_s=100 * year_s)
+    assert told(found) == [
+        (0, "insufficient data", "alarm"),
+        (135, "alarm", "insufficient data"),
+        (99 * year_s, "insufficient data", "ok"),
+        (99 * year_s + 75, "ok", "insufficient data"),
+    ]
+
+
 def test_time_constraints_are_those_of_the_recording():
     # the recording begins at 15:08 UTC
     constraint = TimeConstraint(name="n", start="10 15 * * *", duration=120)

@@ -2,6 +2,7 @@
 """Recorded samples: JSON lines, and what Ceilometer's own file publisher wrote."""
 
 import datetime
+import gzip
 import json
 from pathlib import Path
 
@@ -53,6 +54,19 @@ def test_ceilometers_dictionaries_and_its_json_mean_the_same():
     assert power.metadata["note"] == 'says "it\'s hot", Grüße\nand a second line'
     assert power.timestamp_us == 1_772_442_250_500_000  # it had an offset
     assert power.source == "hardware"
+
+
+def test_packed_files_are_unpacked(tmp_path):
+    path = tmp_path / "meters.3.gz"
+    content = (GOLDEN / "meters.json").read_bytes()
+    path.write_bytes(gzip.compress(content))
+    assert read(path) == read(GOLDEN / "meters.json")
+    path.write_bytes(gzip.compress(content)[:-100])
+    with pytest.raises(OSError, match=r"meters\.3\.gz is cut off"):
+        read(path)
+    path.write_bytes(content)
+    with pytest.raises(OSError, match="Not a gzipped file"):
+        read(path)
 
 
 def test_keeps_what_rates_and_groups_need():
