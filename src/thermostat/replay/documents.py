@@ -119,11 +119,12 @@ def _check_keys(file: str, node: yaml.Node) -> None:
         elif isinstance(one, yaml.MappingNode):
             keys: set[str] = set()
             for key, value in one.value:
-                if key.value in keys and isinstance(key, yaml.ScalarNode):
-                    line = key.start_mark.line + 1
-                    raise DocumentError(f"{file}:{line}: {key.value}: is given twice")
-                if isinstance(key, yaml.ScalarNode):
-                    keys.add(key.value)
+                where = f"{file}:{key.start_mark.line + 1}: "
+                if not isinstance(key, yaml.ScalarNode):
+                    raise DocumentError(f"{where}a key is a list or a mapping")
+                if key.value in keys:
+                    raise DocumentError(f"{where}{key.value}: is given twice")
+                keys.add(key.value)
                 waiting.append(value)
 
 

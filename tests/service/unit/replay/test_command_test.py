@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """`thermostat-replay test`, from outside."""
 
+import re
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from thermostat.cmd.replay import main
 
@@ -252,3 +255,55 @@ def test_junit(run, tmp_path):
     assert (first.get("name"), second.get("name")) == ("a busy minute", "second")
     assert "most recent: 91" in first.find("failure").get("message")
     assert second.find("failure") is None
+
+
+WORDS = re.findall(r"\w+|\W", PASSING)
+ODD = [
+    *(
+        "null",
+        "[]",
+        "{}",
+        "[[[[",
+        "- ",
+        "? a\n: b\n",
+        "'",
+        '"',
+        ": ",
+        "|",
+        "%",
+        "@",
+        "\t",
+        "\0",
+        "é",
+    ),
+    *("-1", "1e400", ".inf", ".nan", "0x10", "1:30", "_x99999", "1+1x99999", "31d", "2026-01-01"),
+    *(
+        "&a ",
+        "*a",
+        "!!set {a}",
+        "!!binary aGk=",
+        "!!python/object:os.system x",
+        "cumulative",
+        "true",
+    ),
+]
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, len(WORDS) - 1), st.sampled_from(["", *ODD])),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_whatever_a_file_says_it_is_run_or_refused_with_its_name(run, changes):
+    words = list(WORDS)
+    for position, odd in changes:
+        words[position] = odd
+    status, output, errors = run("".join(words))
+    assert status in (0, 1, 2)
+    assert (status == 2) == ("busy.test.yaml" in errors)
+    assert output.endswith(("passed, 0 failed\n", "passed, 1 failed\n", "could not be used\n"))

@@ -4,6 +4,7 @@
 import datetime
 import gzip
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,18 @@ def test_bad_lines_may_be_skipped(tmp_path):
     assert len(list(reader.read([str(path)]))) == 2
     assert (reader.samples, reader.bad_lines) == (2, 2)
     assert reader.first_bad.startswith(f"{path}:2: ")
+
+
+@given(
+    st.binary(max_size=30)
+    | st.builds(
+        lambda line, first, length, odd: line[:first] + odd + line[first + length :],
+        st.sampled_from([json.dumps(SAMPLE).encode(), str(SAMPLE).encode()]),
+        st.integers(0, 150),
+        st.integers(0, 5),
+        st.binary(max_size=5),
+    )
+)
+def test_whatever_a_line_says_it_is_read_or_refused(line):
+    with suppress(ValueError):
+        assert all(one.name for one in samples_of(line))
