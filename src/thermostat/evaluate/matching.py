@@ -6,9 +6,12 @@ from math import isnan
 from typing import Any
 
 from thermostat.alarms.query import METADATA_PREFIXES, Condition, Operator, find_metadata
+from thermostat.alarms.rules import ThresholdRule
 from thermostat.store.base import Series
 
 _SIGNS_OF_A_NUMBER = 2
+_FIRST_OF_A_NUMBER = "nNiItTfF"
+"""The letters that nan, inf, true and false begin with."""
 _Key = str | float | tuple[str, str]
 _Windows = int | list[int]
 
@@ -55,13 +58,27 @@ class WindowIndex:
         if by_value is None:
             by_value = scope.by_field[equality.field] = {}
         for key in _keys(equality.value):
-            known = by_value.get(key)
-            if known is None:
-                by_value[key] = window
-            elif isinstance(known, int):
-                by_value[key] = [known, window]
+            if key in by_value:
+                _also(by_value, key, window)
             else:
-                known.append(window)
+                by_value[key] = window
+
+    def add_all(
+        self, windows: Iterable[int], rules: Iterable[ThresholdRule], projects: Iterable[str]
+    ) -> None:
+        """Index what the rules of many windows select, each in its project."""
+        for window, rule, project_id in zip(windows, rules, projects, strict=True):
+            conditions = rule.query
+            scope = self._scopes.get((rule.meter_name, project_id))
+            if scope is not None and len(conditions) == 1 and _is_one_text(conditions[0]):
+                by_value = scope.by_field.get(conditions[0].field)
+                if by_value is not None:
+                    value = conditions[0].value
+                    known = by_value.setdefault(value, window)
+                    if known is not window:
+                        _also(by_value, value, window)
+                    continue
+            self.add(window, rule.meter_name, project_id, conditions)
 
     def drop(self, windows: Collection[int]) -> None:
         """Take windows out; it walks the whole index."""
@@ -116,6 +133,27 @@ class WindowIndex:
             )
             for condition in self._others.get(window, ())
         )
+
+
+def _also(by_value: dict[_Key, _Windows], key: _Key, window: int) -> None:
+    """Add a window to those that ask for a value already."""
+    known = by_value[key]
+    if isinstance(known, int):
+        by_value[key] = [known, window]
+    else:
+        known.append(window)
+
+
+def _is_one_text(condition: Condition) -> bool:
+    """Tell at a glance whether a condition asks for one text and for nothing else that equals it.
+
+    Numbers and truth values equal texts, too; an id or a name is none of them.
+    """
+    value = condition.value
+    return condition.op is Operator.EQ and (
+        value.count("-") > _SIGNS_OF_A_NUMBER
+        or (value[:1].isalpha() and value[0] not in _FIRST_OF_A_NUMBER)
+    )
 
 
 def _as_list(windows: _Windows) -> list[int]:

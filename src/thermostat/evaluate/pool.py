@@ -61,17 +61,6 @@ class Shape(NamedTuple):
     counts_reporters: bool
     """Whether a share of the members must have reported."""
 
-    @staticmethod
-    def of(rule: ThresholdRule) -> "Shape":
-        """Give the shape of a rule's window."""
-        return Shape(
-            rule.statistic,
-            rule.period,
-            rule.evaluation_periods,
-            rule.exclude_outliers,
-            rule.min_reporting_ratio > 0,
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Fed:

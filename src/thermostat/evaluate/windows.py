@@ -8,7 +8,7 @@ members have been swept, so that closing one costs nothing.
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,11 +84,22 @@ class Windows:
         They have no members yet, and begin with `begin`.
         """
         windows = self._numbers(len(rules))
-        by_shape: dict[Shape, list[int]] = {}
+        by_shape: dict[tuple[Any, ...], list[int]] = {}
         for place, rule in enumerate(rules):
-            by_shape.setdefault(Shape.of(rule), []).append(place)
-        for shape, places in by_shape.items():
-            number = self._pool_number(shape)
+            key = (
+                rule.statistic,
+                rule.period,
+                rule.evaluation_periods,
+                rule.exclude_outliers,
+                rule.min_reporting_ratio > 0,
+            )
+            places = by_shape.get(key)
+            if places is None:
+                by_shape[key] = [place]
+            else:
+                places.append(place)
+        for key, places in by_shape.items():
+            number = self._pool_number(Shape(*key))
             own = windows[places]
             self._pool_of[own] = number
             self._col_of[own] = self._pools[number].open_all(
@@ -97,11 +108,14 @@ class Windows:
                 alarms=alarms[places],
                 states=[states[place] for place in places],
             )
-        for window, rule, project_id in zip(windows.tolist(), rules, projects, strict=True):
-            if rule.warm_up:
-                self._warm_up_us[window] = rule.warm_up * US_PER_S
-            self._index.add(window, rule.meter_name, project_id, rule.query)
-            self._meter_of[window] = self._meter_number(rule.meter_name)
+        numbers = windows.tolist()
+        self._index.add_all(numbers, rules, projects)
+        self._meter_of[windows] = [self._meter_number(rule.meter_name) for rule in rules]
+        self._warm_up_us |= {
+            window: rule.warm_up * US_PER_S
+            for window, rule in zip(numbers, rules, strict=True)
+            if rule.warm_up
+        }
         return windows
 
     def _meter_number(self, meter: str) -> int:

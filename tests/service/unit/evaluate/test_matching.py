@@ -5,13 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thermostat.alarms.query import Condition, Operator
+from thermostat.alarms.rules import ThresholdRule
 from thermostat.evaluate.matching import WindowIndex
 from thermostat.samples.model import SampleType, SeriesKey
 from thermostat.store import selecting
 from thermostat.store.base import Selection, Series
 
 FIELDS = ["resource_id", "metadata.user_metadata.g", "metadata.metering.g", "metadata.vcpus"]
-VALUES = st.sampled_from(["a", "b", "2", "2.0", "true", "True", "nan"])
+VALUES = st.sampled_from(["a", "b", "2", "2.0", "true", "True", "nan", "0-0-0-0", "-2"])
 ACTUAL = st.one_of(VALUES, st.sampled_from([2, 2.0, 3, True, False, None]))
 
 queries = st.lists(
@@ -24,7 +25,7 @@ selections = st.lists(
         st.sampled_from(["p", "q"]),
         queries,
     ),
-    max_size=8,
+    max_size=12,
 ).map(lambda drawn: dict(enumerate(drawn)))
 series = st.builds(
     lambda resource, group, vcpus: Series(
@@ -47,8 +48,11 @@ def asked_one_by_one(selections, one):
 
 
 def add_all(index, selections):
-    for window, wanted in selections.items():
-        index.add(window, wanted.meter, wanted.project_id, wanted.conditions)
+    rules = [
+        ThresholdRule(meter_name=one.meter, query=tuple(one.conditions), threshold=0.0)
+        for one in selections.values()
+    ]
+    index.add_all(selections, rules, [one.project_id for one in selections.values()])
 
 
 @given(selections=selections, one=series, data=st.data())
