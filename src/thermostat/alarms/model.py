@@ -78,6 +78,24 @@ class Alarm(msgspec.Struct, frozen=True):
     suppressed: bool = False
     """Whether the actions for the current state were withheld because of a suppressor."""
 
+    @property
+    def standing(self) -> "Standing":
+        """What the evaluator needs of it."""
+        return Standing(
+            alarm_id=self.alarm_id,
+            project_id=self.project_id,
+            rule=self.rule,
+            time_constraints=self.time_constraints,
+            state=self.state,
+            is_told=self.state_reason != NOT_EVALUATED,
+            revision=self.revision,
+            repeat_actions=self.repeat_actions,
+            acts_on=tuple(state for state in State if self.actions(state)),
+            judged_us=self.judged_us,
+            rule_states=self.rule_states,
+            suppressed=self.suppressed,
+        )
+
     def actions(self, state: State) -> tuple[str, ...]:
         """Give the actions to call when the alarm is in this state."""
         return {
@@ -85,6 +103,25 @@ class Alarm(msgspec.Struct, frozen=True):
             State.ALARM: self.alarm_actions,
             State.INSUFFICIENT_DATA: self.insufficient_data_actions,
         }[state]
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What the evaluator needs of an alarm: a million of them are read at its start."""
+
+    alarm_id: str
+    project_id: str
+    rule: Rule
+    time_constraints: tuple[TimeConstraint, ...]
+    state: State
+    is_told: bool
+    """Whether its `state_reason` says anything yet."""
+    revision: int
+    repeat_actions: bool
+    acts_on: tuple[State, ...]
+    """The states that it has actions for."""
+    judged_us: int | None
+    rule_states: tuple[State, ...]
+    suppressed: bool
 
 
 class Transition(msgspec.Struct, frozen=True, kw_only=True):

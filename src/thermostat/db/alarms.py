@@ -9,18 +9,25 @@ import msgspec
 from sqlalchemy import Connection, Engine, Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from thermostat.alarms.model import Alarm, State, Transition
+from thermostat.alarms.model import Alarm, Standing, State, Transition
 from thermostat.db import recording
 from thermostat.db.engine import writer
 from thermostat.db.history import Author, Change, Event, note
-from thermostat.db.mapping import Reader, describe, from_row, to_row
+from thermostat.db.mapping import (
+    STANDING_COLUMNS,
+    Reader,
+    StandingReader,
+    describe,
+    from_row,
+    to_row,
+)
 from thermostat.db.paging import Page, UnknownMarker, after, order
 from thermostat.db.references import check_references
 from thermostat.db.tables import ALARM, EVALUATOR, HISTORY, RETIRED_TRUST
 
 LOG = logging.getLogger(__name__)
 MANUALLY_SET = "Manually set via API"
-ROWS_AT_ONCE = 200
+ROWS_AT_ONCE = 1000
 """How many rows a read of all alarms holds at a time."""
 _EVENT_FIELDS = [HISTORY.c[field] for field in Event.__struct_fields__]
 _UNTOLD_CHANGES = frozenset({"timestamp", "state_timestamp", "evaluate_timestamp"})
@@ -54,15 +61,15 @@ class AlarmRepository:
         with self._reads.begin() as connection:
             return _find(connection, select(ALARM).where(ALARM.c.alarm_id == alarm_id))
 
-    def enabled(self) -> Iterator[Alarm]:
+    def standing(self) -> Iterator[Standing]:
         """Give every enabled alarm, one by one, all as they are when the first is asked for.
 
         Equal parts of them are the same objects.
         """
-        read = Reader().alarm
+        read = StandingReader().standing
         with self._reads.begin() as connection:
             rows = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(
-                select(ALARM).where(ALARM.c.enabled.is_(True))
+                select(*STANDING_COLUMNS).where(ALARM.c.enabled.is_(True))
             )
             yield from map(read, rows)
 

@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+from sqlalchemy import Integer, type_coerce
 
-from thermostat.alarms.model import Alarm, Severity, State, TimeConstraint
+from thermostat.alarms.model import NOT_EVALUATED, Alarm, Severity, Standing, State, TimeConstraint
 from thermostat.alarms.rules import RULE_TYPES, Rule, rule_type
 from thermostat.alarms.wire import shown
+from thermostat.db.tables import ALARM
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _JSON_COLUMNS = frozenset(
@@ -115,6 +117,80 @@ class Reader:
             self._rule_states[rule_states],
             suppressed,
         )
+
+
+STANDING_COLUMNS = (
+    ALARM.c.alarm_id,
+    ALARM.c.project_id,
+    ALARM.c.type,
+    ALARM.c.rule,
+    ALARM.c.time_constraints,
+    ALARM.c.state,
+    type_coerce(ALARM.c.state_reason != NOT_EVALUATED, Integer),
+    ALARM.c.revision,
+    ALARM.c.repeat_actions,
+    ALARM.c.ok_actions,
+    ALARM.c.alarm_actions,
+    ALARM.c.insufficient_data_actions,
+    ALARM.c.judged_us,
+    ALARM.c.rule_states,
+    ALARM.c.suppressed,
+)
+"""What a `StandingReader` reads, in its order."""
+
+
+class StandingReader:
+    """Makes standings of rows of `STANDING_COLUMNS`; equal parts of them are the same objects."""
+
+    def __init__(self) -> None:
+        self._texts = _Shared(str)
+        self._constraints = _Shared(_constraints)
+        self._rule_states = _Shared(_rule_states)
+        self._acts_on: dict[tuple[bool, bool, bool], tuple[State, ...]] = {}
+
+    def standing(self, row: Sequence[Any]) -> Standing:
+        """Give the standing of a row."""
+        (
+            alarm_id,
+            project_id,
+            kind,
+            rule,
+            time_constraints,
+            state,
+            is_told,
+            revision,
+            repeat_actions,
+            ok_actions,
+            alarm_actions,
+            insufficient_data_actions,
+            judged_us,
+            rule_states,
+            suppressed,
+        ) = row
+        return Standing(
+            alarm_id,
+            self._texts[project_id],
+            _RULES[kind](rule),
+            self._constraints[time_constraints],
+            _STATES[state],
+            bool(is_told),
+            revision,
+            repeat_actions,
+            self._states(
+                (ok_actions != "[]", alarm_actions != "[]", insufficient_data_actions != "[]")
+            ),
+            judged_us,
+            self._rule_states[rule_states],
+            suppressed,
+        )
+
+    def _states(self, has_actions: tuple[bool, bool, bool]) -> tuple[State, ...]:
+        """Give the states with actions, of ok, alarm and insufficient data."""
+        known = self._acts_on.get(has_actions)
+        if known is None:
+            known = tuple(state for state, has in zip(State, has_actions, strict=True) if has)
+            self._acts_on[has_actions] = known
+        return known
 
 
 class _Shared(dict[str, Any]):

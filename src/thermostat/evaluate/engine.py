@@ -17,7 +17,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from thermostat.alarms.model import Alarm, Transition
+from thermostat.alarms.model import Standing, Transition
 from thermostat.alarms.rules import ThresholdRule
 from thermostat.evaluate import decide
 from thermostat.evaluate.composites import Program
@@ -99,7 +99,7 @@ class Engine:
 
     # -- alarms ---------------------------------------------------------------------------------
 
-    def load(self, alarms: Iterable[Alarm], now_us: int, judged_us: int | None) -> None:
+    def load(self, alarms: Iterable[Standing], now_us: int, judged_us: int | None) -> None:
         """Evaluate all these alarms from now on: the start of a service.
 
         Their windows are rebuilt from the store. They are judged from the step after `judged_us`
@@ -119,11 +119,11 @@ class Engine:
             if len(windows):
                 self._filling.rebuild(windows, np.concatenate(begin_us), reach_us, now_us)
 
-    def put(self, alarm: Alarm, now_us: int) -> None:
+    def put(self, alarm: Standing, now_us: int) -> None:
         """Evaluate this alarm from now on, or with this definition. Raises StoreError."""
         self.put_all([alarm], now_us)
 
-    def put_all(self, alarms: Sequence[Alarm], now_us: int) -> None:
+    def put_all(self, alarms: Sequence[Standing], now_us: int) -> None:
         """Evaluate these alarms from now on, or with these definitions from now on.
 
         They are judged from the newest step that has samples on. Raises StoreError; the alarms are
@@ -156,7 +156,7 @@ class Engine:
         self._joined.note_state(number, int(decide.UNKNOWN))
         self._residents.remove(number)
 
-    def _admit(self, alarms: Iterable[Alarm], judged_us: int | None) -> Opening:
+    def _admit(self, alarms: Iterable[Standing], judged_us: int | None) -> Opening:
         """Take in alarms; give the windows that must be opened for them."""
         new = [alarm for alarm in alarms if self._is_new(alarm)]
         numbers = self._residents.add_all(new)
@@ -173,7 +173,7 @@ class Engine:
                 opening.add_composite(alarm, Program.of(alarm.rule), number, judged_us)
         return opening
 
-    def _is_new(self, alarm: Alarm) -> bool:
+    def _is_new(self, alarm: Standing) -> bool:
         """Tell whether windows must be opened for an alarm; if not, it is up to date now."""
         known = self._residents.find(alarm.alarm_id)
         if known is None:
@@ -208,7 +208,7 @@ class Engine:
                 self._joined.note_state(number, self._state_of(number))
         return windows
 
-    def _update(self, number: int, alarm: Alarm) -> None:
+    def _update(self, number: int, alarm: Standing) -> None:
         """Go on with an alarm whose group and rule are as they were."""
         self._residents.revision[number] = alarm.revision
         if number in self._joined:

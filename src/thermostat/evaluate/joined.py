@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from thermostat.alarms.model import NOT_EVALUATED, Alarm, Transition
+from thermostat.alarms.model import Standing, Transition
 from thermostat.evaluate import decide
 from thermostat.evaluate.composites import Code, Composite, Program, References, describe, evaluate
 from thermostat.evaluate.residents import Residents
@@ -37,7 +37,7 @@ class Joined:
     def add(
         self,
         number: int,
-        alarm: Alarm,
+        alarm: Standing,
         program: Program,
         windows: tuple[int, ...],
         state_of: Callable[[int], int],
@@ -99,7 +99,7 @@ class Joined:
         )
         return [self._alarms[number] for number in numbers if number in self._alarms]
 
-    def update(self, number: int, alarm: Alarm) -> None:
+    def update(self, number: int, alarm: Standing) -> None:
         """Go on with another definition of an alarm, whose rule is the same."""
         composite = self._alarms[number]
         composite.state = decide.NUMBERS[alarm.state]
@@ -107,7 +107,7 @@ class Joined:
         composite.acts = action_bits(alarm)
         composite.repeats = alarm.repeat_actions
         composite.schedule = self._schedules.number(alarm.time_constraints)
-        composite.told = alarm.state_reason != NOT_EVALUATED
+        composite.told = alarm.is_told
         self._let_go(composite)
         self._changed.add(number)
 
@@ -290,6 +290,6 @@ def _by_shape(composites: list[Composite]) -> Iterable[list[Composite]]:
     return alike.values()
 
 
-def action_bits(alarm: Alarm) -> int:
+def action_bits(alarm: Standing) -> int:
     """Give a number whose bit i tells whether the alarm has actions for the state of number i."""
-    return sum(bool(alarm.actions(state)) << number for number, state in enumerate(decide.STATES))
+    return sum(1 << decide.NUMBERS[state] for state in alarm.acts_on)

@@ -14,7 +14,7 @@ from typing import Protocol
 from oslo_config import cfg
 from prometheus_client import CollectorRegistry
 
-from thermostat.alarms.model import Alarm, Transition
+from thermostat.alarms.model import Alarm, Standing, Transition
 from thermostat.evaluate.engine import Engine
 from thermostat.evaluate.inbox import Inbox
 from thermostat.evaluate.metrics import EvaluatorMetrics
@@ -55,8 +55,8 @@ LONGEST_RETRY_AFTER_S = 30.0
 class Alarms(Protocol):
     """What the loop needs of the alarm database."""
 
-    def enabled(self) -> Iterator[Alarm]:
-        """Give every enabled alarm."""
+    def standing(self) -> Iterator[Standing]:
+        """Give what the evaluator needs of every enabled alarm."""
         ...
 
     def find(self, alarm_id: str) -> Alarm | None:
@@ -116,7 +116,7 @@ class Evaluator:
         begun = time.monotonic()
         noted_us = self._alarms.judged_us()
         self._judged_us = noted_us or 0
-        self._engine.load(self._alarms.enabled(), self._now_us(), noted_us)
+        self._engine.load(self._alarms.standing(), self._now_us(), noted_us)
         seconds = time.monotonic() - begun
         LOG.info("Evaluating %d alarms, ready after %.1f s", len(self._engine), seconds)
         self._thread.start()
@@ -209,7 +209,7 @@ class Evaluator:
             return None
         try:
             found = [self._alarms.find(alarm_id) for alarm_id in changed]
-            known = [alarm for alarm in found if alarm is not None and alarm.enabled]
+            known = [alarm.standing for alarm in found if alarm is not None and alarm.enabled]
             for alarm_id in changed - {alarm.alarm_id for alarm in known}:
                 self._engine.remove(alarm_id)
         except Exception:
@@ -224,7 +224,7 @@ class Evaluator:
             return self._follow_later({known[0].alarm_id})
         return None
 
-    def _follow_each(self, alarms: Sequence[Alarm]) -> str | None:
+    def _follow_each(self, alarms: Sequence[Standing]) -> str | None:
         """Load alarms that could not be loaded together: one of them may be at fault."""
         failing = None
         for alarm in alarms:

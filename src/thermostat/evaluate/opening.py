@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from thermostat.alarms.model import NOT_EVALUATED, Alarm, State
+from thermostat.alarms.model import Standing, State
 from thermostat.alarms.rules import ThresholdRule
 from thermostat.evaluate.composites import Program
 from thermostat.evaluate.joined import action_bits
@@ -32,12 +32,12 @@ class Opening:
     repeats: list[int] = field(default_factory=list)
     told: list[int] = field(default_factory=list)
     is_leaf: list[bool] = field(default_factory=list)
-    composites: list[tuple[int, Alarm, Program, int]] = field(default_factory=list)
+    composites: list[tuple[int, Standing, Program, int]] = field(default_factory=list)
     """Number, alarm, program, and where its windows begin."""
 
     def add_plain(
         self,
-        alarms: Sequence[Alarm],
+        alarms: Sequence[Standing],
         numbers: Sequence[int],
         schedules: Schedules,
         judged_us: int | None,
@@ -56,13 +56,11 @@ class Opening:
             for alarm in alarms
         ]
         self.repeats += [action_bits(alarm) if alarm.repeat_actions else 0 for alarm in alarms]
-        self.told += [
-            NOT_TOLD if alarm.state_reason == NOT_EVALUATED else SETTLED for alarm in alarms
-        ]
+        self.told += [SETTLED if alarm.is_told else NOT_TOLD for alarm in alarms]
         self.is_leaf += [False] * len(alarms)
 
     def add_composite(
-        self, alarm: Alarm, program: Program, number: int, judged_us: int | None
+        self, alarm: Standing, program: Program, number: int, judged_us: int | None
     ) -> None:
         """Add the windows of a composite rule's leaves."""
         leaves = len(program.leaves)
@@ -95,5 +93,5 @@ class Opening:
         return reaches
 
 
-def _begin_us(alarm: Alarm, judged_us: int) -> int:
+def _begin_us(alarm: Standing, judged_us: int) -> int:
     return judged_us if alarm.judged_us is None else max(judged_us, alarm.judged_us)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from thermostat.alarms.model import Alarm
+from thermostat.alarms.model import Standing
 
 NONE = -1
 
@@ -28,7 +28,7 @@ class Residents:
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def add_all(self, alarms: Sequence[Alarm]) -> list[int]:
+    def add_all(self, alarms: Sequence[Standing]) -> list[int]:
         """Give the numbers of new alarms."""
         numbers = [self._free.pop() for _ in range(min(len(self._free), len(alarms)))]
         begin, end = len(self._ids), len(self._ids) + len(alarms) - len(numbers)
@@ -69,7 +69,7 @@ class Residents:
         """Give the project of an alarm."""
         return self._project_ids[int(self._project[number])]
 
-    def is_same(self, number: int, alarm: Alarm) -> bool:
+    def is_same(self, number: int, alarm: Standing) -> bool:
         """Tell whether this definition looks at the same group with the same rule."""
         return int(self._fingerprint[number]) == hash((alarm.rule, alarm.project_id))
 

@@ -85,7 +85,7 @@ class Replay:
         # An engine only reads from its store; what writes to one is left out here.
         self._engine = Engine(cast(SampleStore, self._store), allowed_lag_s)
         self._store.subscribe(self._engine.describe)
-        self._engine.put_all(alarms, start_us)
+        self._engine.put_all([alarm.standing for alarm in alarms], start_us)
         self.samples = 0
         """How many samples were taken in."""
         self.instants = 0

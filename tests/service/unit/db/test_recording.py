@@ -170,7 +170,7 @@ class TestRecord:
         for alarm in created:
             alarms.create(alarm, ALICE)
         assert alarms.record_all([make_transition(alarm) for alarm in created]) == [True] * 5
-        assert {alarm.state for alarm in alarms.enabled()} == {State.ALARM}
+        assert {alarm.state for alarm in alarms.standing()} == {State.ALARM}
 
 
 @dataclass(frozen=True)

@@ -103,26 +103,27 @@ class TestStoring:
             connection.execute(ALARM.delete())
             connection.execute(ALARM.insert(), to_row(alarm))
         assert alarms.find("a1") == alarm
+        assert list(alarms.standing()) == ([alarm.standing] if alarm.enabled else [])
 
     def test_enabled_ones(self, alarms, alarm):
         alarms.create(make_alarm(alarm_id="a2", enabled=False), ALICE)
-        assert list(alarms.enabled()) == [alarm]
+        assert list(alarms.standing()) == [alarm.standing]
 
     def test_enabled_ones_share_what_is_equal(self, alarms):
         for number in range(3):
             alarms.create(make_alarm(alarm_id=f"a{number}", name=f"n{number}"), ALICE)
-        one, *others = alarms.enabled()
+        one, *others = alarms.standing()
         for other in others:
-            assert other.alarm_actions is one.alarm_actions
+            assert other.acts_on is one.acts_on
             assert other.project_id is one.project_id
-            assert other.description is one.description
+            assert other.time_constraints is one.time_constraints
 
     def test_enabled_ones_are_read_piece_by_piece(self, alarms, monkeypatch):
         monkeypatch.setattr("thermostat.db.alarms.ROWS_AT_ONCE", 2)
         created = {f"a{number}" for number in range(7)}
         for alarm_id in created:
             alarms.create(make_alarm(alarm_id=alarm_id), ALICE)
-        reading = alarms.enabled()
+        reading = alarms.standing()
         seen = {next(reading).alarm_id}
         alarms.create(make_alarm(alarm_id="later"), ALICE)
         assert seen | {alarm.alarm_id for alarm in reading} == created

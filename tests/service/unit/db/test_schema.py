@@ -91,7 +91,8 @@ def test_alarms_of_the_first_release_are_kept(database_url):
         connection.execute(text(f"INSERT INTO alarm ({columns}) VALUES ({values})"), row)
     upgrade(engine)
     alarms = AlarmRepository(engine)
-    assert list(alarms.enabled()) == [make_alarm()]
+    assert alarms.find("a1") == make_alarm()
+    assert list(alarms.standing()) == [make_alarm().standing]
     alarms.note_judged(1)
     assert alarms.judged_us() == 1
     engine.dispose()

@@ -142,7 +142,7 @@ class Worlds:
         everything = self.store.all_series
         self.reference = ReferenceEngine(everything, LAG_S)
         self.groups = {}
-        self.engine.put_all(alarms, self.now * S)
+        self.engine.put_all([alarm.standing for alarm in alarms], self.now * S)
         for alarm in alarms:
             self.reference.put(alarm, self.now * S)
 

@@ -165,7 +165,7 @@ def test_an_edit_between_judging_and_writing_wins():
     world.report(vm=99.0)
     (transition,) = real(world.now * S)
     edited = msgspec.structs.replace(world.alarms["a"], name="renamed", revision=9)
-    world.engine.put(edited, world.now * S)
+    world.engine.put(edited.standing, world.now * S)
     world.engine.committed(transition)
     world.now += 10
     world.report(vm=99.0)

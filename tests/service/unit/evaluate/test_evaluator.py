@@ -27,8 +27,8 @@ class Alarms:
         self.noted = []
         self.broken = set()
 
-    def enabled(self):
-        return [alarm for alarm in self.alarms.values() if alarm.enabled]
+    def standing(self):
+        return [alarm.standing for alarm in self.alarms.values() if alarm.enabled]
 
     def find(self, alarm_id):
         return self.alarms.get(alarm_id)

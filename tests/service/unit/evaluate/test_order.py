@@ -3,7 +3,7 @@
 
 import msgspec
 
-from tests.service.unit.evaluate.test_engine import LAG_S, S, World, make_alarm
+from tests.service.unit.evaluate.world import LAG_S, S, World, make_alarm
 from thermostat.alarms.model import State
 from thermostat.alarms.rules import CombinationRule
 from thermostat.evaluate.engine import Engine
@@ -28,7 +28,7 @@ def test_after_a_restart_joined_alarms_are_judged_in_order():
         make_alarm("both"), rule=CombinationRule(alarm_ids=tuple(judged)), state=State.OK
     )
     world.engine = Engine(world.store, LAG_S)
-    world.engine.load([*alarms, both], world.now * S, begin_us)
+    world.engine.load([alarm.standing for alarm in (*alarms, both)], world.now * S, begin_us)
     world.alarms = {alarm.alarm_id: alarm for alarm in (*alarms, both)}
     world.judge()
     steps = [one.step_us for one in world.told if one.alarm_id in judged]

@@ -68,11 +68,12 @@ class World:
         judged_us = self.engine.judged_us if self.engine else None
         self.engine = Engine(self.store, LAG_S)
         self.store.subscribe(self.engine.describe)
-        self.engine.load(self.alarms.values(), self.now * S, judged_us)
+        alarms = [alarm.standing for alarm in self.alarms.values()]
+        self.engine.load(alarms, self.now * S, judged_us)
 
     def put(self, alarm):
         self.alarms[alarm.alarm_id] = alarm
-        self.engine.put(alarm, self.now * S)
+        self.engine.put(alarm.standing, self.now * S)
 
     def report(self, *, at=None, group="web", project="p", **volumes):
         """Members report, at this time or at an earlier one; the engine judges."""

@@ -140,7 +140,7 @@ def live(samples, alarm, *, lag_s, end_s=600):
     store = MemoryStore()
     engine = Engine(store, lag_s)
     store.subscribe(engine.describe)
-    engine.put(alarm, START_S * S - 1)
+    engine.put(alarm.standing, START_S * S - 1)
     transitions = []
     for now_us in range(START_S * S, round((START_S + end_s + lag_s) * S) + 1, S):
         Ingest(store, engine.ingest, clock=lambda: now_us).accept(  # noqa: B023 - used at once
