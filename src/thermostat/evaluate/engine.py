@@ -119,6 +119,10 @@ class Engine:
             if len(windows):
                 self._filling.rebuild(windows, np.concatenate(begin_us), reach_us, now_us)
 
+    def wait_from(self, now_us: int) -> None:
+        """Give all senders the allowed lag from this time on: before, nobody took their samples."""
+        self._windows.wait_from(now_us)
+
     def put(self, alarm: Standing, now_us: int) -> None:
         """Evaluate this alarm from now on, or with this definition. Raises StoreError."""
         self.put_all([alarm], now_us)

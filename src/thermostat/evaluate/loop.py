@@ -117,6 +117,7 @@ class Evaluator:
         noted_us = self._alarms.judged_us()
         self._judged_us = noted_us or 0
         self._engine.load(self._alarms.standing(), self._now_us(), noted_us)
+        self._engine.wait_from(self._now_us())  # loading may take longer than the lag
         seconds = time.monotonic() - begun
         LOG.info("Evaluating %d alarms, ready after %.1f s", len(self._engine), seconds)
         self._thread.start()

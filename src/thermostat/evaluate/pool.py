@@ -197,6 +197,11 @@ class Pool:
         self.newest_since_us = max(self.newest_since_us, since_us)
         self.due_us = 0
 
+    def wait_from(self, since_us: int) -> None:
+        """Give all members the allowed lag from this time on."""
+        self.since_us[: self.size] = self.newest_since_us = since_us
+        self.due_us = 0
+
     def close(self, col: int) -> None:
         """Give a window's column back, empty."""
         self.alive[col] = False

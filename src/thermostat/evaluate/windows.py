@@ -134,6 +134,11 @@ class Windows:
         for pool, cols, own in self.locate_all(windows):
             pool.begin(cols, begin_us[own] // pool.tick_us, since_us)
 
+    def wait_from(self, since_us: int) -> None:
+        """Give the members of all windows the allowed lag from this time on."""
+        for pool in self._pools:
+            pool.wait_from(since_us)
+
     def ticks_us(self, windows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Give the tick of each window."""
         of_pool = np.array([pool.tick_us for pool in self._pools], np.int64)

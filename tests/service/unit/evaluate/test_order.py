@@ -34,3 +34,15 @@ def test_after_a_restart_joined_alarms_are_judged_in_order():
     steps = [one.step_us for one in world.told if one.alarm_id in judged]
     assert len(steps) == 5 + 3  # each change of level, and the first state of each
     assert steps == sorted(steps)
+
+
+def test_who_could_not_send_while_windows_were_loaded_is_waited_for():
+    world = World(make_alarm("a"))
+    world.report(vm=90.0)
+    loaded_s = world.now + 100
+    world.restart()
+    world.engine.wait_from(loaded_s * S)
+    world.now = loaded_s + LAG_S - 1
+    assert world.judge() == []
+    world.report(at=loaded_s // 10 * 10 - 90, vm=10.0)
+    assert [one.state for one in world.told] == ["alarm", "ok"]
