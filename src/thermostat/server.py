@@ -80,6 +80,7 @@ class Server:
             trusts=trusts,
             schemes=frozenset(transports),
             alarm_changed=self._alarm_changed,
+            overload=self._evaluator.overload,
             checks={
                 "store": self._store.check,
                 "evaluator": self._evaluator.check,

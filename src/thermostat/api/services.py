@@ -35,6 +35,8 @@ class Services:
     """The URL schemes of actions that a transport is installed for."""
     alarm_changed: Callable[[str], None]
     """Called with the alarm's id after each committed change of a definition or state."""
+    overload: Callable[[], float | None] = lambda: None
+    """Gives the seconds after which senders of samples may try again, or None: send on."""
     checks: Mapping[str, Check] = field(default_factory=dict)
     """What `/healthcheck` asks, by the name of the part."""
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)

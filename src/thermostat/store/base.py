@@ -2,7 +2,8 @@
 """What a sample store does; `embedded` is the default one.
 
 StoreError
-├── StoreFull         the disk or the queue has no room: try again later
+├── StoreFull         the disk has no room: try again later
+├── StoreBusy         too many samples wait to be written: try again soon
 ├── StoreUnavailable  the store cannot answer now
 └── InvalidSelection  the selection or an argument makes no sense
 """
@@ -24,7 +25,11 @@ class StoreError(Exception):
 
 
 class StoreFull(StoreError):  # noqa: N818 - it reads as a state, like queue.Full
-    """The disk or the queue has no room; the batch was not stored."""
+    """The disk has no room; the batch was not stored."""
+
+
+class StoreBusy(StoreError):  # noqa: N818 - as above
+    """Too many samples wait to be written; the batch was not stored."""
 
 
 class StoreUnavailable(StoreError):  # noqa: N818 - as above
@@ -161,8 +166,9 @@ class SampleStore(Protocol):
         ...
 
     def append(self, batch: Batch) -> Batch:
-        """Store the batch; on return it is on disk. Raises StoreFull or StoreUnavailable.
+        """Store the batch; on return it is on disk.
 
+        Raises StoreFull, StoreBusy or StoreUnavailable; none of it is stored then, or all.
         A series has one sample an instant: one that was stored before (a sender's retry after a
         lost acknowledgement) is left out. Gives the samples that are newly stored.
         """

@@ -11,7 +11,14 @@ from concurrent.futures import Future
 import numpy as np
 from numpy.typing import NDArray
 
-from thermostat.store.base import Batch, StoreError, StoreFull, StoreUnavailable, reason_of
+from thermostat.store.base import (
+    Batch,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    reason_of,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -61,7 +68,7 @@ class Committer:
             if self._stopping:
                 raise StoreUnavailable("the store is closed")
             if self._waiting and self._waiting_samples + len(batch) > self._queue_samples:
-                raise StoreFull(f"{self._waiting_samples} samples wait to be written already")
+                raise StoreBusy(f"{self._waiting_samples} samples wait to be written already")
             self._waiting.append((batch, result))
             self._waiting_samples += len(batch)
             self._changed.notify()

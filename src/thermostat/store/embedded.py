@@ -65,7 +65,7 @@ OPTS = [
         "queue_samples",
         default=2_000_000,
         min=1,
-        help="Samples that may wait to be written (24 bytes each). More are refused with 503.",
+        help="Samples that may wait to be written (24 bytes each). More are refused with 429.",
     ),
     cfg.IntOpt(
         "min_free_mb",

@@ -17,7 +17,7 @@ from thermostat.api.statistics import Statistics
 from thermostat.ingest import Ingest
 from thermostat.samples.model import Sample, SampleType
 from thermostat.samples.wire import COLUMNAR_TYPE, encode_columnar
-from thermostat.store.base import StoreFull
+from thermostat.store.base import StoreBusy, StoreFull
 from thermostat.store.embedded import EmbeddedStore
 
 S = 1_000_000
@@ -55,6 +55,7 @@ def api(store):
         store=store,
         ingest=Ingest(store, lambda _batch: None, max_body_mb=1, clock=lambda: NOW_US),
         enforcer=policies.load_enforcer(conf),
+        overload=lambda: None,
         registry=CollectorRegistry(),
     )
     app = falcon.App(middleware=[ContextMiddleware()])
@@ -107,6 +108,13 @@ def fault(answer) -> str:
     assert message["debuginfo"] is None
     assert message["faultcode"] == ("Client" if answer.status_code < 500 else "Server")
     return message["faultstring"]
+
+
+def nested(levels: int) -> dict:
+    inner: dict = {}
+    for _ in range(levels - 1):
+        inner = {"a": inner}
+    return inner
 
 
 class TestSamples:
@@ -204,6 +212,41 @@ class TestSamples:
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) > 0
         assert "no room on the disk" in fault(answer)
+
+    def test_too_many_samples_that_wait(self, api, store, monkeypatch):
+        def busy(_batch):
+            raise StoreBusy("2000000 samples wait to be written already")
+
+        monkeypatch.setattr(store, "append", busy)
+        answer = post(api, wire())
+        assert answer.status_code == 429
+        assert int(answer.headers["Retry-After"]) > 0
+        assert "2000000 samples wait" in fault(answer)
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            ({"timestamp": "1969-12-31T23:59:59"}, "timestamp: Before 1970"),
+            ({"timestamp": "2036-01-15T08:00:00"}, "timestamp: More than one day in the future"),
+            ({"timestamp": ""}, "timestamp: Invalid RFC3339"),
+            ({"timestamp": "nat"}, "timestamp: Invalid RFC3339"),
+            ({"resource_id": "x" * 10_000}, "resource_id: Expected `str` of length <= 255"),
+            ({"resource_metadata": nested(100)}, "resource_metadata: More than 20 levels"),
+        ],
+    )
+    def test_bad_input_is_named_and_nothing_is_stored(self, api, change, reason):
+        answer = post(api, wire(10), wire(20, **change))
+        assert answer.status_code == 400
+        assert fault(answer).startswith(f"sample 1: {reason}")
+        assert get(api).json == []
+        assert post(api, wire(10)).status_code == 201
+
+    @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+    def test_what_is_no_finite_number(self, api, number):
+        body = msgspec.json.encode([wire()]).replace(b"50.0", number.encode())
+        answer = api.simulate_post("/v2/samples", body=body, headers=SENDER)
+        assert answer.status_code == 400
+        assert get(api).json == []
 
 
 class TestStatistics:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from thermostat.store.base import Batch, StoreFull, StoreUnavailable
+from thermostat.store.base import Batch, StoreBusy, StoreFull, StoreUnavailable
 from thermostat.store.committer import Committer
 
 
@@ -127,7 +127,7 @@ def test_a_full_queue_refuses_at_once(committer, disk, pool):
     hold_one(committer, disk, pool)
     waiting = pool.submit(committer.submit, batch(*range(8)))
     wait_for_queue(committer, 8)
-    with pytest.raises(StoreFull, match="8 samples wait"):
+    with pytest.raises(StoreBusy, match="8 samples wait"):
         committer.submit(batch(1, 2, 3))
     disk.open.set()
     waiting.result(10)
