@@ -385,7 +385,8 @@ class Engine:
         words = np.where(after == decide.UNKNOWN, self._words_for(pool, cols), 0)
         groups = self._windows.groups(
             pool.window[cols].astype(np.int64),
-            np.full(len(cols), (step - pool.ticks) * pool.tick_us),
+            begin_us=(step - pool.ticks) * pool.tick_us,
+            end_us=step * pool.tick_us,
         )
         for one, group, told in zip(
             judged(pool, step, cols, after), groups, words.tolist(), strict=True

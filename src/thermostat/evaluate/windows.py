@@ -294,15 +294,17 @@ class Windows:
             feeding += dict.fromkeys(ids)
         return feeding
 
-    def groups(self, windows: NDArray[np.int64], begin_us: NDArray[np.int64]) -> list[Group]:
-        """Tell of the members of windows whose newest period begins after these times."""
+    def groups(self, windows: NDArray[np.int64], begin_us: int, end_us: int) -> list[Group]:
+        """Tell of the members of windows whose newest period this is."""
         edges = self._members.edges_of(windows)
         tick_us = np.array([self.locate(one)[0].tick_us for one in windows.tolist()], np.int64)
         position = edges.position
         interval_us = np.where(edges.interval_us > 0, edges.interval_us, tick_us[position])
-        live = edges.last_us >= begin_us[position] - SILENT_INTERVALS * interval_us
-        live &= edges.last_us > 0
-        reporting = live & (edges.last_us > begin_us[position])
+        live = (edges.last_us >= begin_us - SILENT_INTERVALS * interval_us) & (edges.last_us > 0)
+        # of each member the two newest samples are known: those that came since say nothing
+        before_us = edges.last_us - edges.interval_us
+        reporting = live & (edges.last_us > begin_us)
+        reporting &= (edges.last_us <= end_us) | ((edges.interval_us > 0) & (before_us > begin_us))
         slowest_us = np.zeros(len(windows), np.int64)
         np.maximum.at(slowest_us, position[live], edges.interval_us[live])
         count = len(windows)

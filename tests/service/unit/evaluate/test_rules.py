@@ -112,7 +112,7 @@ def test_a_period_shorter_than_the_interval_is_told():
     world.judge()
     assert world.alarms["a"].state is UNKNOWN
     assert (
-        "1 of 2 datapoints missing; 1 of 1 live members reported;"
+        "1 of 2 datapoints missing; 0 of 1 live members reported;"
         " members report every 60 s, the period is 10 s" in world.alarms["a"].state_reason
     )
 
