@@ -3,10 +3,12 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import add
 from typing import Any
 
 import msgspec
-from sqlalchemy import Integer, type_coerce
+from sqlalchemy import case, func
 
 from thermostat.alarms.model import NOT_EVALUATED, Alarm, Severity, Standing, State, TimeConstraint
 from thermostat.alarms.rules import RULE_TYPES, Rule, rule_type
@@ -119,22 +121,26 @@ class Reader:
         )
 
 
+_FLAGS = (
+    ALARM.c.repeat_actions.is_(True),
+    ALARM.c.suppressed.is_(True),
+    ALARM.c.state_reason != NOT_EVALUATED,
+    ALARM.c.ok_actions != "[]",
+    ALARM.c.alarm_actions != "[]",
+    ALARM.c.insufficient_data_actions != "[]",
+)
 STANDING_COLUMNS = (
     ALARM.c.alarm_id,
     ALARM.c.project_id,
     ALARM.c.type,
     ALARM.c.rule,
-    ALARM.c.time_constraints,
+    func.nullif(ALARM.c.time_constraints, "[]"),
     ALARM.c.state,
-    type_coerce(ALARM.c.state_reason != NOT_EVALUATED, Integer),
     ALARM.c.revision,
-    ALARM.c.repeat_actions,
-    ALARM.c.ok_actions,
-    ALARM.c.alarm_actions,
-    ALARM.c.insufficient_data_actions,
+    # fetching a column takes longer than testing it: all that is true or false comes as one
+    reduce(add, (case((flag, 1 << bit), else_=0) for bit, flag in enumerate(_FLAGS))),
     ALARM.c.judged_us,
-    ALARM.c.rule_states,
-    ALARM.c.suppressed,
+    func.nullif(ALARM.c.rule_states, "[]"),
 )
 """What a `StandingReader` reads, in its order."""
 
@@ -146,7 +152,6 @@ class StandingReader:
         self._texts = _Shared(str)
         self._constraints = _Shared(_constraints)
         self._rule_states = _Shared(_rule_states)
-        self._acts_on: dict[tuple[bool, bool, bool], tuple[State, ...]] = {}
 
     def standing(self, row: Sequence[Any]) -> Standing:
         """Give the standing of a row."""
@@ -157,40 +162,37 @@ class StandingReader:
             rule,
             time_constraints,
             state,
-            is_told,
             revision,
-            repeat_actions,
-            ok_actions,
-            alarm_actions,
-            insufficient_data_actions,
+            flags,
             judged_us,
             rule_states,
-            suppressed,
         ) = row
+        repeat_actions, suppressed, is_told, acts_on = _MEANINGS[flags]
         return Standing(
             alarm_id,
             self._texts[project_id],
             _RULES[kind](rule),
-            self._constraints[time_constraints],
+            self._constraints[time_constraints] if time_constraints else (),
             _STATES[state],
-            bool(is_told),
+            is_told,
             revision,
             repeat_actions,
-            self._states(
-                (ok_actions != "[]", alarm_actions != "[]", insufficient_data_actions != "[]")
-            ),
+            acts_on,
             judged_us,
-            self._rule_states[rule_states],
+            self._rule_states[rule_states] if rule_states else (),
             suppressed,
         )
 
-    def _states(self, has_actions: tuple[bool, bool, bool]) -> tuple[State, ...]:
-        """Give the states with actions, of ok, alarm and insufficient data."""
-        known = self._acts_on.get(has_actions)
-        if known is None:
-            known = tuple(state for state, has in zip(State, has_actions, strict=True) if has)
-            self._acts_on[has_actions] = known
-        return known
+
+def _meaning(flags: int) -> tuple[bool, bool, bool, tuple[State, ...]]:
+    """Give what `_FLAGS` say: the first three, and the states with actions."""
+    repeats, suppressed, is_told, *acts = (bool(flags >> bit & 1) for bit in range(len(_FLAGS)))
+    acting = (State.OK, State.ALARM, State.INSUFFICIENT_DATA)
+    acts_on = tuple(state for state, has in zip(acting, acts, strict=True) if has)
+    return repeats, suppressed, is_told, acts_on
+
+
+_MEANINGS = [_meaning(flags) for flags in range(1 << len(_FLAGS))]
 
 
 class _Shared(dict[str, Any]):
