@@ -81,9 +81,10 @@ class _Cells:
 
     def reserve(self, windows: int, used: int) -> None:
         for name, (kind, empty) in self._fields.items():
-            old = getattr(self, name)
-            new = np.full((self._depth, windows), empty, kind)
-            new[:, :used] = old[:, :used]
+            new = np.zeros((self._depth, windows), kind)  # takes no memory until it is used
+            new[:, :used] = getattr(self, name)[:, :used]
+            if empty:
+                new[:, used:] = empty
             setattr(self, name, new)
 
     def clear(self, row: int, cols: Columns, chosen: NDArray[np.bool_] | None) -> None:

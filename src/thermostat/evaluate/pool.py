@@ -169,7 +169,7 @@ class Pool:
         reused = [self._free.pop() for _ in range(min(len(self._free), len(rules)))]
         size = self.size + len(rules) - len(reused)
         if size > len(self.step):
-            self.reserve(max(size, len(self.step) * 5 // 4))
+            self.reserve(max(size, len(self.step) * 3 // 2))
         cols = np.concatenate([np.array(reused, np.int64), np.arange(self.size, size)])
         self.size = size
         self.window[cols], self.alarm[cols] = windows, alarms
