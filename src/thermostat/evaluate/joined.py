@@ -28,6 +28,7 @@ class Joined:
         self._alarms: dict[int, Composite] = {}
         self._references = References()
         self._changed: set[int] = set()
+        self._levels: dict[int, int] = {}
 
     def __contains__(self, number: int) -> bool:
         return number in self._alarms
@@ -59,6 +60,7 @@ class Joined:
         )
         composite.written = tuple(decide.NUMBERS[state] for state in alarm.rule_states)
         self._alarms[number] = composite
+        self._levels.clear()
         self._look_for_circles(composite)
         self.update(number, alarm)
 
@@ -70,23 +72,28 @@ class Joined:
 
     def _look_for_circles(self, composite: Composite) -> None:
         """Find out whether an alarm closes a circle; all alarms in it are marked."""
-        circle = self._path_back(composite, composite.number, set())
+        circle = self._way_back(composite)
         for one in circle:
             one.is_circular = True
         if circle:
             names = ", ".join(self._residents.alarm_id(one.number) for one in circle)
             LOG.error("Alarms that name each other in a circle are not judged: %s", names)
 
-    def _path_back(self, start: Composite, goal: int, seen: set[int]) -> list[Composite]:
-        """Give the alarms on a way down from one alarm to the one of this number, or none."""
-        for below in self._below(start):
-            if below.number == goal:
-                return [start]
-            if below.number not in seen:
-                seen.add(below.number)
-                path = self._path_back(below, goal, seen)
-                if path:
-                    return [start, *path]
+    def _way_back(self, start: Composite) -> list[Composite]:
+        """Give the alarms on a way from one alarm down to itself; none where there is no way."""
+        above: dict[int, Composite] = {}
+        waiting = [start]
+        while waiting:
+            one = waiting.pop()
+            for below in self._below(one):
+                if below is start:
+                    way = [one]
+                    while way[-1] is not start:
+                        way.append(above[way[-1].number])
+                    return way
+                if below.number not in above:
+                    above[below.number] = one
+                    waiting.append(below)
         return []
 
     def _below(self, composite: Composite) -> list[Composite]:
@@ -114,6 +121,7 @@ class Joined:
     def remove(self, number: int) -> None:
         """Evaluate this alarm no longer."""
         composite = self._alarms.pop(number)
+        self._levels.clear()
         for one in (*composite.references, composite.suppressor):
             if one >= 0:
                 self._references.dependents[one].discard(number)
@@ -176,15 +184,28 @@ class Joined:
             for composite in map(self._alarms.__getitem__, sorted(self._changed))
             if not composite.is_open and self._schedules.is_open(composite.schedule, time_us)
         ]
-        levels = {composite.number: self._level(composite, set()) for composite in waiting}
-        lowest = min(levels.values(), default=0)
+        self._find_levels(waiting)
+        levels = self._levels
+        lowest = min((levels[composite.number] for composite in waiting), default=0)
         return [composite for composite in waiting if levels[composite.number] == lowest]
 
-    def _level(self, composite: Composite, above: set[int]) -> int:
-        """Give how many alarms stand below one, at the most; a circle is cut where it closes."""
-        inside = above | {composite.number}
-        below = [one for one in self._below(composite) if one.number not in inside]
-        return 1 + max((self._level(one, inside) for one in below), default=0)
+    def _find_levels(self, composites: list[Composite]) -> None:
+        """Find how many alarms stand below each of these, at the most; a circle is cut somewhere.
+
+        It holds until alarms come or go.
+        """
+        levels = self._levels
+        stack = [composite for composite in composites if composite.number not in levels]
+        while stack:
+            one = stack[-1]
+            below = self._below(one)
+            if one.number not in levels:
+                levels[one.number] = 0  # until those below have theirs
+                stack += [other for other in below if other.number not in levels]
+            else:
+                stack.pop()
+                lower = max((levels[other.number] for other in below), default=0)
+                levels[one.number] = max(levels[one.number], 1 + lower)
 
     def _judge_alike(
         self, alike: list[Composite], time_us: int, now_us: int

@@ -196,6 +196,19 @@ def test_alarms_in_a_circle_are_insufficient_data_and_end():
     assert world.alarms["two"].state is UNKNOWN
 
 
+@pytest.mark.parametrize("names", [1, 2])
+def test_a_long_chain_of_composites_is_judged_at_once(names):
+    """With two names a level there are more ways down than could ever be walked."""
+    chain = [make_alarm("c0")]
+    for level in range(1, 400):
+        below = AlarmRef(f"c{level - 1}")
+        chain.append(composite(f"c{level}", AnyOf((below,) * names) if names > 1 else Not(below)))
+    world = World(*chain)
+    world.run(2, vm=99.0)
+    top = world.alarms["c399"].state
+    assert top is (ALARM if names > 1 else OK)
+
+
 def test_leaves_keep_their_states_over_a_restart():
     """A leaf whose datapoints do not agree keeps its state, which nothing else tells."""
     expression = AllOf((leaf("web", evaluation_periods=2), leaf("db")))
