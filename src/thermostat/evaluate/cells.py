@@ -173,48 +173,40 @@ class _Average(_Sum):
             return super()._value(rows, cols, datapoints, total) / total
 
 
-class _Minimum(_Cells):
+class _Extreme(_Cells):
+    """min or max."""
+
+    CHOOSE: ClassVar[np.ufunc]
+    extreme: NDArray[np.float64]
+
+    def _scatter(
+        self,
+        cells: NDArray[np.int64],
+        _timestamp_us: NDArray[np.int64],
+        volume: NDArray[np.float64],
+    ) -> None:
+        self.CHOOSE.at(self.extreme.reshape(-1), cells, volume)
+
+    def _value(
+        self, rows: Rows, cols: Columns, datapoints: int, _total: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        block = self._block("extreme", rows, cols, datapoints)
+        extreme: NDArray[np.float64] = self.CHOOSE.reduce(block, axis=1)
+        return extreme
+
+
+class _Minimum(_Extreme):
     """min."""
 
-    FIELDS: ClassVar = {"least": (np.float64, np.inf)}
-    least: NDArray[np.float64]
-
-    def _scatter(
-        self,
-        cells: NDArray[np.int64],
-        _timestamp_us: NDArray[np.int64],
-        volume: NDArray[np.float64],
-    ) -> None:
-        np.minimum.at(self.least.reshape(-1), cells, volume)
-
-    def _value(
-        self, rows: Rows, cols: Columns, datapoints: int, _total: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        block = self._block("least", rows, cols, datapoints)
-        least: NDArray[np.float64] = np.minimum.reduce(block, axis=1)
-        return least
+    FIELDS: ClassVar = {"extreme": (np.float64, np.inf)}
+    CHOOSE = np.minimum
 
 
-class _Maximum(_Cells):
+class _Maximum(_Extreme):
     """max."""
 
-    FIELDS: ClassVar = {"most": (np.float64, -np.inf)}
-    most: NDArray[np.float64]
-
-    def _scatter(
-        self,
-        cells: NDArray[np.int64],
-        _timestamp_us: NDArray[np.int64],
-        volume: NDArray[np.float64],
-    ) -> None:
-        np.maximum.at(self.most.reshape(-1), cells, volume)
-
-    def _value(
-        self, rows: Rows, cols: Columns, datapoints: int, _total: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        block = self._block("most", rows, cols, datapoints)
-        most: NDArray[np.float64] = np.maximum.reduce(block, axis=1)
-        return most
+    FIELDS: ClassVar = {"extreme": (np.float64, -np.inf)}
+    CHOOSE = np.maximum
 
 
 class _Last(_Cells):
