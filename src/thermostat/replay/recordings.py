@@ -41,11 +41,11 @@ class MemoryRecording:
             if meters is not None and sample.name not in meters:
                 continue
             series = known.get(sample.key)
-            if series is None or not _describes(series, sample):
+            if series is None or not series.is_as_in(sample):
                 series = (
-                    _series(series.series_id, series.first_us, sample)
+                    Series.of(series.series_id, sample, series.first_us)
                     if series
-                    else _series(len(known) + 1, sample.timestamp_us, sample)
+                    else Series.of(len(known) + 1, sample, sample.timestamp_us)
                 )
                 known[sample.key] = series
                 self._changes.append((sample.timestamp_us, series))
@@ -228,27 +228,3 @@ def _distinct(samples: Iterable[Sample]) -> Iterator[Sample]:
         if sample.key not in seen:
             seen.add(sample.key)
             yield sample
-
-
-def _describes(series: Series, sample: Sample) -> bool:
-    """Tell whether a series is already known as this sample describes it."""
-    return (
-        (series.metadata is sample.metadata or series.metadata == sample.metadata)
-        and series.unit == sample.unit
-        and series.type is sample.type
-        and series.user_id == sample.user_id
-        and series.source == sample.source
-    )
-
-
-def _series(series_id: int, first_us: int, sample: Sample) -> Series:
-    return Series(
-        series_id=series_id,
-        key=sample.key,
-        type=sample.type,
-        unit=sample.unit,
-        user_id=sample.user_id,
-        source=sample.source,
-        metadata=sample.metadata,
-        first_us=first_us,
-    )

@@ -59,6 +59,30 @@ class Series(msgspec.Struct, frozen=True):
     first_us: int = 0
     """Event time in microseconds of the sample that it was registered with; 0 where unknown."""
 
+    @staticmethod
+    def of(series_id: int, sample: Sample, first_us: int) -> "Series":
+        """Give a series as one of its samples describes it."""
+        return Series(
+            series_id,
+            sample.key,
+            sample.type,
+            sample.unit,
+            sample.user_id,
+            sample.source,
+            sample.metadata,
+            first_us,
+        )
+
+    def is_as_in(self, sample: Sample) -> bool:
+        """Tell whether one of its samples describes it as it is known."""
+        return (
+            (self.metadata is sample.metadata or self.metadata == sample.metadata)
+            and self.unit == sample.unit
+            and self.type is sample.type
+            and self.user_id == sample.user_id
+            and self.source == sample.source
+        )
+
 
 Subscriber = Callable[[Sequence[Series]], None]
 """Takes series that were registered or described anew."""

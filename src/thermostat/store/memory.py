@@ -152,16 +152,7 @@ class MemoryStore:
     def _intern(self, sample: Sample, changed: dict[SeriesKey, Series]) -> int:
         known = self._series.get(sample.key)
         series_id = known.series_id if known else len(self._series) + 1
-        seen = Series(
-            series_id=series_id,
-            key=sample.key,
-            type=sample.type,
-            unit=sample.unit,
-            user_id=sample.user_id,
-            source=sample.source,
-            metadata=sample.metadata,
-            first_us=known.first_us if known else sample.timestamp_us,
-        )
+        seen = Series.of(series_id, sample, known.first_us if known else sample.timestamp_us)
         if seen != known:
             self._series[sample.key] = changed[sample.key] = seen
         return series_id

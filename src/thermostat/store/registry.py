@@ -235,10 +235,10 @@ class _Draft:
             known = self._verified(sample.key, candidate, file)
         if known is None:
             self.count += 1
-            known = _series(self.count, sample, sample.timestamp_us)
+            known = Series.of(self.count, sample, sample.timestamp_us)
             self.changed[known.series_id] = known
-        elif not _describes(known, sample):
-            known = _series(known.series_id, sample, known.first_us)
+        elif not known.is_as_in(sample):
+            known = Series.of(known.series_id, sample, known.first_us)
             self.changed[known.series_id] = known
         self._by_key[key] = known
         self.ids.append(known.series_id)
@@ -271,27 +271,3 @@ def _resource_of(selection: Selection) -> str | None:
         if condition.field == "resource_id" and condition.op is Operator.EQ:
             return condition.value
     return None
-
-
-def _describes(series: Series, sample: Sample) -> bool:
-    """Tell whether a series is already known as this sample describes it."""
-    return (
-        (series.metadata is sample.metadata or series.metadata == sample.metadata)
-        and series.unit == sample.unit
-        and series.type is sample.type
-        and series.user_id == sample.user_id
-        and series.source == sample.source
-    )
-
-
-def _series(series_id: int, sample: Sample, first_us: int) -> Series:
-    return Series(
-        series_id,
-        sample.key,
-        sample.type,
-        sample.unit,
-        sample.user_id,
-        sample.source,
-        sample.metadata,
-        first_us,
-    )
