@@ -2,6 +2,7 @@
 """Ingestion: what is derived, stored and told, and what a failing store or a restart changes."""
 
 import msgspec
+import numpy as np
 import pytest
 
 from thermostat.ingest import Ingest, UnknownMediaType
@@ -9,6 +10,7 @@ from thermostat.samples.model import Sample, SampleType
 from thermostat.samples.wire import COLUMNAR_TYPE, InvalidSamples, encode_columnar
 from thermostat.store.base import Selection, StoreFull
 from thermostat.store.memory import MemoryStore
+from thermostat.tables import KnownTable, KnownTables
 
 S = 1_000_000
 NOW_US = 1_800_000_000 * S
@@ -153,3 +155,38 @@ def test_counters_that_are_read_no_more_are_forgotten(store):
     send(ingest)
     send(ingest, cpu(20, 9e9), cpu(40, 19e9))
     assert cpu_util(store) == [25, 25]  # none from 10 to 20 s
+
+
+def test_the_table_of_a_frame_is_decoded_once(ingest, store, monkeypatch):
+    def frame(at_s: int, metadata: dict) -> bytes:
+        one = Sample(
+            name="x",
+            type=SampleType.GAUGE,
+            unit="",
+            volume=1.0,
+            resource_id="r",
+            timestamp_us=NOW_US + at_s * S,
+            metadata=metadata,
+        )
+        return encode_columnar([one])
+
+    ingest.receive(frame(0, {"a": 1}), COLUMNAR_TYPE)
+    monkeypatch.setattr("thermostat.samples.frames.Frame.table", None)
+    assert ingest.receive(frame(1, {"a": 1}), COLUMNAR_TYPE) == 1
+    monkeypatch.undo()
+    ingest.receive(frame(2, {"a": 2}), COLUMNAR_TYPE)
+    assert store.get_series(1).metadata == {"a": 2}
+    ingest.receive(frame(3, {"a": 1}), COLUMNAR_TYPE)  # the remembered table, true again
+    assert store.get_series(1).metadata == {"a": 1}
+
+
+def test_remembered_tables_are_bounded():
+    tables = KnownTables(most_bytes=10_000)
+    for number in range(100):
+        tables.put(number, KnownTable(np.zeros(10, np.uint64), np.zeros(10, np.int64)))
+        tables.get(0)
+    assert tables.size_bytes <= 10_000
+    assert tables.get(0) is not None, "the one in use stays"
+    assert tables.get(99) is not None
+    assert tables.get(50) is None
+    assert 10 < len(tables) < 20

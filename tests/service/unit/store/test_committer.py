@@ -160,3 +160,18 @@ def test_the_thread_survives_a_failing_idle_call(disk, caplog):
     assert len(committer.submit(batch(2))) == 1
     committer.stop()
     assert "idle failed" in caplog.text
+
+
+def test_under_load_a_commit_waits_for_those_that_shared_the_last_one(committer, disk, pool):
+    hold_one(committer, disk, pool)
+    together = [pool.submit(committer.submit, batch(number)) for number in (1, 2)]
+    wait_for_queue(committer, 2)
+    disk.open.set()
+    for one in together:
+        one.result(10)
+    first = pool.submit(committer.submit, batch(3))
+    second = pool.submit(committer.submit, batch(4))
+    assert [len(one.result(10)) for one in (first, second)] == [1, 1]
+    alone = pool.submit(committer.submit, batch(5))  # nobody else comes: it is not held for long
+    assert len(alone.result(1)) == 1
+    assert sorted(row for group in disk.groups for row in group) == [0, 1, 2, 3, 4, 5]

@@ -162,3 +162,16 @@ def test_a_damaged_file_is_told(path):
     path.write_bytes(b"this is not a database at all" * 100)
     with pytest.raises(StoreUnavailable, match="series registry"):
         Registry(path)
+
+
+def test_two_keys_with_one_hash_are_two_series(registry, monkeypatch):
+    monkeypatch.setattr(Registry, "_key_hash", lambda *_: 7)
+    ids = registry.intern([sample("a"), sample("b")]).tolist()
+    assert len(set(ids)) == 2
+    assert registry.intern([sample("b"), sample("a")]).tolist() == ids[::-1]
+    assert len(registry) == 2
+
+
+def test_a_series_takes_little_memory(registry):
+    registry.intern([sample(f"vm-{number}") for number in range(20_000)])
+    assert registry.size_bytes < 80 * 20_000
