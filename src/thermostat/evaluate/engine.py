@@ -109,8 +109,10 @@ class Engine:
         with _no_garbage_collection():
             opened, begin_us = [_NO_NUMBERS], [_NO_NUMBERS]
             reach_us = 0
+            are_new = not len(self)
             for portion in in_portions(alarms, ALARMS_AT_ONCE):
-                opening = self._admit(portion, judged_us)
+                new = portion if are_new else list(filter(self._is_new, portion))
+                opening = self._admit(new, judged_us)
                 opened.append(self._open_all(opening))
                 begin_us.append(np.array(opening.begin_us, np.int64))
                 reaches_us = opening.reach_us(self._allowed_lag_us)
@@ -133,7 +135,7 @@ class Engine:
         They are judged from the newest step that has samples on. Raises StoreError; the alarms are
         then not evaluated, and may be put again.
         """
-        opening = self._admit(alarms, None)
+        opening = self._admit(list(filter(self._is_new, alarms)), None)
         if not opening.rules and not opening.composites:
             return
         windows = self._open_all(opening)
@@ -160,9 +162,8 @@ class Engine:
         self._joined.note_state(number, int(decide.UNKNOWN))
         self._residents.remove(number)
 
-    def _admit(self, alarms: Iterable[Standing], judged_us: int | None) -> Opening:
-        """Take in alarms; give the windows that must be opened for them."""
-        new = [alarm for alarm in alarms if self._is_new(alarm)]
+    def _admit(self, new: Sequence[Standing], judged_us: int | None) -> Opening:
+        """Take in new alarms; give the windows that must be opened for them."""
         numbers = self._residents.add_all(new)
         opening = Opening()
         plain = [place for place, alarm in enumerate(new) if isinstance(alarm.rule, ThresholdRule)]
