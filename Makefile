@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# `make help` lists the targets. Everything they make is in .venv, .lab, .build and dist.
+# `make help` lists the targets. Everything they make is in .venv, .lab, .bench, .build and dist.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
@@ -13,12 +13,15 @@ help: ## List the targets
 
 # -- environments ----------------------------------------------------------------------------
 
-.PHONY: venv lab-venv
+.PHONY: venv lab-venv bench-venv
 venv: ## Make .venv: this project, its tools, and the Debian packages they need
 	@tools/bootstrap.sh venv
 
 lab-venv: ## Make .lab/venv: Keystone, Heat, Placement, Glance, Nova, and their packages
 	@tools/bootstrap.sh lab-venv
+
+bench-venv: ## Make .bench: what the benchmarks compare with, Aodh and Prometheus
+	@tools/bootstrap.sh bench-venv
 
 # -- the lab ---------------------------------------------------------------------------------
 
@@ -81,7 +84,7 @@ test-lab: lab-venv ## Run what needs the real cloud, starting it unless it runs
 # -- benchmarks --------------------------------------------------------------------------------
 
 .PHONY: bench
-bench: venv ## Measure: one line of JSON per figure
+bench: bench-venv ## Measure: one line of JSON per figure (see docs/benchmarks.md)
 	@$(PYTHON) -m bench
 
 # -- packages and collection: dist, collection, test-collection ... ------------------------------
@@ -91,7 +94,7 @@ include tools/collection.mk
 # ----------------------------------------------------------------------------------------------
 
 .PHONY: clean
-clean: ## Remove what was built; environments and lab stay (.venv, .lab)
+clean: ## Remove what was built; environments and lab stay (.venv, .lab, .bench)
 	$(say) "removing .build, dist, caches"
 	@rm -rf .build dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/output
-	@find . -name __pycache__ -not -path './.venv/*' -not -path './.lab/*' -prune -exec rm -rf {} +
+	@find . -name __pycache__ -not -path './.venv/*' -not -path './.lab/*' -not -path './.bench/*' -prune -exec rm -rf {} +

@@ -38,10 +38,10 @@ def run() -> Iterable[dict[str, Any]]:
     """Give samples per second of CPU for each form, and what a million series cost."""
     peer = _peer(list(_poll(0, hosts=40, instances=50, kind="gauge")))
     for name, media_type, hosts, instances, kind in (
-        ("ingest_json", JSON_TYPE, 64, 50, "gauge"),
-        ("ingest_json_counters", JSON_TYPE, 64, 50, "cumulative"),
-        ("ingest_columnar", COLUMNAR_TYPE, 32, 500, "gauge"),
-        ("ingest_columnar_1k", COLUMNAR_TYPE, 64, 50, "gauge"),
+        ("store_json", JSON_TYPE, 64, 50, "gauge"),
+        ("store_json_counters", JSON_TYPE, 64, 50, "cumulative"),
+        ("store_columnar", COLUMNAR_TYPE, 32, 500, "gauge"),
+        ("store_columnar_1k", COLUMNAR_TYPE, 64, 50, "gauge"),
     ):
         rate = _ours(media_type, hosts, instances, kind)
         yield _figure(name, round(rate), "samples/s", PEER, round(rate / peer, 1))

@@ -5,6 +5,7 @@
 #
 #   tools/bootstrap.sh venv       .venv: this project, its tests' and its collection's tools
 #   tools/bootstrap.sh lab-venv   .lab/venv: Keystone, Heat, Placement, Glance, Nova
+#   tools/bootstrap.sh bench-venv .bench/aodh: Aodh and Gnocchi, which make bench compares with
 #   tools/bootstrap.sh freeze     renew constraints.txt from .venv
 #
 # Debian packages that are missing are installed by apt (that needs root); no daemon is started.
@@ -29,6 +30,9 @@ VENV_WANTS="pytest hypothesis ruff mypy types-PyYAML types-croniter build
 # Heat's plugins are tested where Heat is: hence pytest and testtools.
 LAB_WANTS="keystone openstack-heat nova openstack-placement glance
     libvirt-python psycopg2-binary waitress aodhclient pytest testtools"
+# What `make bench` compares with. Gnocchi's extra "postgresql" would compile psycopg2.
+BENCH_PACKAGES="prometheus"
+BENCH_WANTS="aodh gnocchi SQLAlchemy-Utils alembic psycopg2-binary psycopg[binary] waitress"
 
 say() { printf '==> %s\n' "$*"; }
 
@@ -152,6 +156,24 @@ make_lab_venv() {
     say ".lab/venv is ready"
 }
 
+make_bench_venv() {
+    make_venv
+    wanted=$(cat bench/peers/constraints.txt "$0" | cksum)
+    ! stamp .bench/aodh/.stamp "$wanted" || return 0
+    # shellcheck disable=SC2086
+    packages $BENCH_PACKAGES
+    if [ ! -x .bench/aodh/bin/python ]; then
+        say "creating .bench/aodh"
+        run $LOG_DIR/bench-venv.log .venv/bin/uv venv --python "$(find_python)" .bench/aodh
+    fi
+    say "installing Aodh and Gnocchi into .bench/aodh (about a minute)"
+    # shellcheck disable=SC2086
+    install_wheels $LOG_DIR/bench-venv-install.log --python .bench/aodh/bin/python \
+        -c bench/peers/constraints.txt $BENCH_WANTS
+    printf '%s' "$wanted" >.bench/aodh/.stamp
+    say ".bench/aodh is ready"
+}
+
 freeze() {
     {
         sed -n '/^#/p' constraints.txt
@@ -164,6 +186,7 @@ freeze() {
 case ${1-} in
 venv) make_venv ;;
 lab-venv) make_lab_venv ;;
+bench-venv) make_bench_venv ;;
 freeze) freeze ;;
-*) fail "usage: $0 venv | lab-venv | freeze" ;;
+*) fail "usage: $0 venv | lab-venv | bench-venv | freeze" ;;
 esac
