@@ -26,12 +26,14 @@ from thermostat.evaluate.filling import Filling
 from thermostat.evaluate.joined import Joined, action_bits
 from thermostat.evaluate.opening import (
     NO_MEMBERS,
+    NOT_TOLD,
     SETTLED,
     SOME_MISSING,
     TOO_SHORT,
     Opening,
 )
 from thermostat.evaluate.pool import Pool
+from thermostat.evaluate.reasons import Group
 from thermostat.evaluate.residents import NONE, Residents
 from thermostat.evaluate.schedules import Schedules
 from thermostat.evaluate.telling import Judged, judged
@@ -383,15 +385,9 @@ class Engine:
         after: NDArray[np.int8],
         now_us: int,
     ) -> Iterator[Transition]:
-        words = np.where(after == decide.UNKNOWN, self._words_for(pool, cols), 0)
-        groups = self._windows.groups(
-            pool.window[cols].astype(np.int64),
-            begin_us=(step - pool.ticks) * pool.tick_us,
-            end_us=step * pool.tick_us,
-        )
-        for one, group, told in zip(
-            judged(pool, step, cols, after), groups, words.tolist(), strict=True
-        ):
+        lacks = self._what_lacks(pool, step, cols, after)
+        for place, one in enumerate(judged(pool, step, cols, after)):
+            group, told = lacks.get(place, (None, NOT_TOLD))
             number = int(pool.alarm[one.col])
             try:
                 meter = self._windows.meter_of(int(pool.window[one.col]))
@@ -402,6 +398,21 @@ class Engine:
             pool.frozen[one.col] = True
             self._open[number] = (pool, one.col, step, told)
             yield self._transition(number, one, (reason, data), now_us)
+
+    def _what_lacks(
+        self, pool: Pool, step: int, cols: NDArray[np.int64], after: NDArray[np.int8]
+    ) -> dict[int, tuple[Group, int]]:
+        """Give the group of each window in insufficient data, by position, and which words tell."""
+        lacking = np.flatnonzero(after == decide.UNKNOWN)
+        if not len(lacking):
+            return {}
+        groups = self._windows.groups(
+            pool.window[cols[lacking]].astype(np.int64),
+            begin_us=(step - pool.ticks) * pool.tick_us,
+            end_us=step * pool.tick_us,
+        )
+        words = self._words_for(pool, cols[lacking]).tolist()
+        return dict(zip(lacking.tolist(), zip(groups, words, strict=True), strict=True))
 
     def _transition(
         self, number: int, one: Judged, reason: tuple[str, dict[str, object]], now_us: int

@@ -16,6 +16,9 @@ from thermostat.evaluate.ticks import SILENT_INTERVALS
 
 _T = TypeVar("_T", bound=np.generic)
 _NONE = -1
+_SEVERAL = -2
+"""That a window has, or once had, more than one member."""
+_CHUNK = 32_768
 _NEVER = np.int64(-1)
 _FAR = np.iinfo(np.int64).max
 _SWEEP_FROM = 1024
@@ -79,6 +82,8 @@ class Members:
         self._warming = False
         self.count = np.zeros(0, np.int32)
         """How many members each window has."""
+        self._only = np.zeros(0, np.int32)
+        """The member of each window that has one; `_NONE` where there is none."""
         self._position_of = np.full(1, _NONE, np.int32)
 
     def __len__(self) -> int:
@@ -89,6 +94,7 @@ class Members:
         if windows > len(self.count):
             size = max(windows, len(self.count) * 5 // 4)
             self.count = _grown(self.count, size, 0)
+            self._only = _grown(self._only, size, _NONE)
             self._position_of = np.full(size + 1, _NONE, np.int32)
 
     # -- edges ----------------------------------------------------------------------------------
@@ -133,7 +139,9 @@ class Members:
         self._from_us[begin:end] = np.where(warm_us > 0, self._first_us[numbers] + warm_us, 0)
         self._link(begin, end)
         self._edges = end
-        np.add.at(self.count, self._window[begin:end], np.ones(end - begin, np.int32))
+        joined = self._window[begin:end]
+        np.add.at(self.count, joined, np.ones(end - begin, np.int32))
+        self._only[joined] = np.where(self.count[joined] == 1, numbers, _SEVERAL)
 
     def leave(self, series: int, window: int) -> None:
         """Let a series feed a window no longer; what it fed before stays in the window."""
@@ -147,6 +155,8 @@ class Members:
         else:
             self._next[before] = self._next[edge]
         self.count[window] -= 1
+        if not self.count[window]:
+            self._only[window] = _NONE
         self._window[edge] = _NONE
         self._dead_edges += 1
 
@@ -155,6 +165,7 @@ class Members:
         window = self._window[: self._edges]
         own = (window != _NONE) & dead[window]
         self.count[dead] = 0
+        self._only[dead] = _NONE
         if not own.any():
             return
         kept = np.flatnonzero((window != _NONE) & ~own)
@@ -254,16 +265,54 @@ class Members:
         future: a member whose clock is ahead must not make the others look silent. A member that
         warms up is not waited for.
         """
+        answers = [self._progress_of_singles(one, now_us) for one in asked]
+        others = [self._with_several(one) for one in asked]
+        questions = [
+            Asked(one.windows[own], one.step_us[own], one.tick_us)
+            for one, own in zip(asked, others, strict=True)
+        ]
+        if any(len(one.windows) for one in questions):
+            for answer, own, found in zip(
+                answers, others, self._progress_of_groups(questions, now_us), strict=True
+            ):
+                answer.lowest_us[own] = found.lowest_us
+                answer.newest_us[own] = found.newest_us
+        return answers
+
+    def _with_several(self, asked: Asked) -> NDArray[np.int64]:
+        """Give the positions of the windows that need a look at each member."""
+        if self._warming:
+            return np.arange(len(asked.windows))
+        return np.flatnonzero(self._only[asked.windows] == _SEVERAL)
+
+    def _progress_of_singles(self, asked: Asked, now_us: int) -> Progress:
+        """Give the progress of windows with one member: most have, and no edge is looked at."""
+        lowest_us = np.empty(len(asked.windows), np.int64)
+        newest_us = np.empty(len(asked.windows), np.int64)
+        silent_us = int(asked.tick_us * SILENT_INTERVALS)
+        for begin in range(0, len(asked.windows), _CHUNK):
+            own = slice(begin, begin + _CHUNK)
+            only = self._only[asked.windows[own]]
+            last_us = np.where(only >= 0, self._last_us[only], 0)
+            live_until_us = self._live_until_us[only]
+            first_only = live_until_us == 0
+            if first_only.any():
+                live_until_us[first_only] = last_us[first_only] + silent_us
+            asked_us = np.minimum(last_us, now_us) // asked.tick_us * asked.tick_us
+            np.maximum(asked_us, asked.step_us[own], out=asked_us)
+            live = (live_until_us >= asked_us) & (last_us > 0)
+            lowest_us[own] = np.where(live, last_us, _NEVER)
+            newest_us[own] = last_us
+        return Progress(lowest_us, newest_us)
+
+    def _progress_of_groups(self, asked: Sequence[Asked], now_us: int) -> list[Progress]:
+        """Give the progress of windows of any number of members."""
         windows = np.concatenate([one.windows for one in asked])
         edges, position = self._edges_and_positions(windows)
         series = self._series[edges]
         last_us, live_until_us = self._last_us[series], self._live_until_us[series]
-        alone = bool((self.count[windows] <= 1).all())
         newest_us = np.zeros(len(windows), np.int64)
-        if alone:
-            newest_us[position] = last_us
-        else:
-            np.maximum.at(newest_us, position, last_us)
+        np.maximum.at(newest_us, position, last_us)
         asked_us, tick_us = self._steps_to_ask_of(asked, newest_us, now_us)
         first_only = np.flatnonzero(live_until_us == 0)
         if len(first_only):
@@ -272,13 +321,9 @@ class Members:
         live = live_until_us >= asked_us[position]
         if self._warming:
             live &= last_us >= self._from_us[edges]
-        if alone:
-            lowest_us = np.full(len(windows), _NEVER)
-            lowest_us[position] = np.where(live, last_us, _NEVER)
-        else:
-            lowest_us = np.full(len(windows), _FAR)
-            np.minimum.at(lowest_us, position[live], last_us[live])
-            lowest_us[lowest_us == _FAR] = _NEVER
+        lowest_us = np.full(len(windows), _FAR)
+        np.minimum.at(lowest_us, position[live], last_us[live])
+        lowest_us[lowest_us == _FAR] = _NEVER
         answers, begin = [], 0
         for one in asked:
             own = slice(begin, begin + len(one.windows))
