@@ -121,6 +121,6 @@ def _comparable(actual: Any, wanted: str) -> tuple[Any, Any]:
     if isinstance(actual, int | float):
         try:
             return float(actual), float(wanted)
-        except ValueError:
+        except (ValueError, OverflowError):  # no number, or one beyond every float
             return str(actual), wanted
     return str(actual), wanted

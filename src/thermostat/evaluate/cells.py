@@ -292,7 +292,7 @@ class _Percentile(_Cells):
     def __init__(self, depth: int, quantile: float) -> None:
         super().__init__(depth)
         self._quantile = quantile
-        self._buckets = Pairs(depth)
+        self._buckets = Pairs()
 
     def add(
         self,

@@ -362,9 +362,9 @@ class Engine:
 
     def _words_for(self, pool: Pool, cols: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Give which words tell best why data is insufficient."""
-        slowest_us = self._windows.slowest_us(pool.window[cols])
-        words = np.where(slowest_us > pool.ticks * pool.tick_us, TOO_SHORT, SOME_MISSING)
-        return np.where(slowest_us < 0, NO_MEMBERS, words).astype(np.uint8)
+        interval_us = self._windows.interval_us(pool.window[cols])
+        words = np.where(interval_us > pool.ticks * pool.tick_us, TOO_SHORT, SOME_MISSING)
+        return np.where(interval_us < 0, NO_MEMBERS, words).astype(np.uint8)
 
     def _step_leaves(
         self,

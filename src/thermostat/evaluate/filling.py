@@ -14,6 +14,8 @@ from thermostat.store.base import Batch, SampleStore, Selection, Series
 
 SLICE_US = 600 * US_PER_S
 """How much event time is read from the store at once when all windows are rebuilt."""
+FEW = 100_000
+"""Samples in a piece that may be followed by one of twice the length."""
 ASKED_EACH = 1000
 """New windows up to this number have their members looked up one by one."""
 
@@ -63,10 +65,15 @@ class Filling:
             self._windows.refill(windows, part, on_its_way=False)
 
     def _slices(self, start_us: int, now_us: int) -> Iterator[Batch]:
-        ends_us = [*range(start_us + SLICE_US, now_us, SLICE_US), now_us, now_us + MAX_FUTURE_US]
-        for end_us in ends_us:
-            yield self._store.scan(None, start_us, end_us)
+        """Give all that was stored since, piece by piece: longer ones where there is little."""
+        slice_us = SLICE_US
+        while start_us < now_us:
+            end_us = min(start_us + slice_us, now_us)
+            part = self._store.scan(None, start_us, end_us)
+            yield part
             start_us = end_us
+            slice_us = slice_us * 2 if len(part) < FEW else SLICE_US
+        yield self._store.scan(None, now_us, now_us + MAX_FUTURE_US)
 
     def _series_for(self, opening: Opening) -> Iterable[Series]:
         """Give every series that may feed one of these windows, each once."""

@@ -220,7 +220,12 @@ class Joined:
             alike, after.tolist(), leaf_states.T.tolist(), strict=True
         ):
             self._changed.discard(composite.number)
-            transition = self._decide(composite, state, tuple(own), time_us, now_us)
+            try:
+                transition = self._decide(composite, state, tuple(own), time_us, now_us)
+            except Exception:  # one alarm must not end all alarming
+                alarm_id = self._residents.alarm_id(composite.number)
+                LOG.exception("Alarm %s cannot be judged", alarm_id)
+                continue
             if transition is not None:
                 self._hold(composite)
                 yield transition

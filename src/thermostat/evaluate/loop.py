@@ -155,8 +155,7 @@ class Evaluator:
 
     def overload(self) -> float | None:
         """Give the seconds after which senders may come again; None: there is room for more."""
-        waiting = self._inbox.samples + self._engine.held
-        if waiting <= self._queue_samples:
+        if self._inbox.samples <= self._queue_samples:
             return None
         return min(max(1.0, self._inbox.age_s), LONGEST_RETRY_AFTER_S)
 
@@ -191,16 +190,28 @@ class Evaluator:
         # As of before the inbox is emptied: nobody's samples are missing while they wait in it.
         now_us = self._now_us()
         for item in self._inbox.take():
-            if isinstance(item, Batch):
-                self._metrics.late.inc(self._engine.ingest(item))
-            else:
-                self._engine.describe(item)
+            self._take_in(item)
         unfollowed = self._follow_changes()
         unwritten, judging_s = self._judge_all(now_us, time.perf_counter() - begun)
         failing = unwritten or unfollowed
         if not failing:
             self._note_progress()
         return failing, judging_s
+
+    def _take_in(self, item: Batch | Sequence[Series]) -> None:
+        """Let the engine know of samples or series; what is wrong with one costs only that one."""
+        try:
+            if isinstance(item, Batch):
+                self._metrics.late.inc(self._engine.ingest(item))
+            else:
+                self._engine.describe(item)
+        except Exception:
+            if not isinstance(item, Batch) and len(item) > 1:  # find the one that is at fault
+                for one in item:
+                    self._take_in([one])
+                return
+            LOG.exception("What was stored cannot be taken in: %.200r", item)
+            self._metrics.failures.inc()
 
     def _follow_changes(self) -> str | None:
         """Bring what is evaluated in line with the database; give what failed, or None."""
@@ -306,6 +317,8 @@ class Evaluator:
         """Write how far judging has come: a restart goes on from there."""
         judged_us = self._engine.judged_us
         now = time.monotonic()
+        if judged_us is not None:
+            judged_us = min(judged_us, self._now_us())
         if judged_us is None or judged_us <= self._judged_us or now < self._noted_at + WATERMARK_S:
             return
         self._alarms.note_judged(judged_us)

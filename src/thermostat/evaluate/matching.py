@@ -180,7 +180,10 @@ def _key(actual: Any) -> _Key:
     if isinstance(actual, bool):
         return "bool", str(actual).lower()
     if isinstance(actual, int | float):
-        return float(actual)
+        try:
+            return float(actual)
+        except OverflowError:  # a whole number beyond every float
+            return str(actual)
     return str(actual)
 
 

@@ -18,6 +18,8 @@ _T = TypeVar("_T", bound=np.generic)
 _NONE = -1
 _SEVERAL = -2
 """That a window has, or once had, more than one member."""
+_SPECIAL = 2
+"""Elements that every column of series has, for the two values that are no series."""
 _CHUNK = 32_768
 _NEVER = np.int64(-1)
 _FAR = np.iinfo(np.int64).max
@@ -66,13 +68,13 @@ class Members:
     """Series and edges as columns. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._last_us = np.zeros(0, np.int64)
-        self._previous_us = np.zeros(0, np.int64)
-        self._live_until_us = np.zeros(0, np.int64)
+        self._last_us = np.zeros(_SPECIAL, np.int64)
+        self._previous_us = np.zeros(_SPECIAL, np.int64)
+        self._live_until_us = np.zeros(_SPECIAL, np.int64)
         """Up to when each series is live; 0 before its second sample."""
-        self._first_us = np.zeros(0, np.int64)
-        self._head = np.zeros(0, np.int32)
-        self._mark = np.zeros(0, np.int32)
+        self._first_us = np.zeros(_SPECIAL, np.int64)
+        self._head = np.full(_SPECIAL, _NONE, np.int32)
+        self._mark = np.zeros(_SPECIAL, np.int32)
         self._edges = 0
         self._series = np.zeros(0, np.int32)
         self._window = np.zeros(0, np.int32)
@@ -159,6 +161,8 @@ class Members:
             self._only[window] = _NONE
         self._window[edge] = _NONE
         self._dead_edges += 1
+        if self._dead_edges > max(_SWEEP_FROM, self._edges // 2):
+            self._sweep()
 
     def drop_windows(self, dead: NDArray[np.bool_]) -> None:
         """Forget every edge to these windows, given as a mask over all of them."""
@@ -166,9 +170,13 @@ class Members:
         own = (window != _NONE) & dead[window]
         self.count[dead] = 0
         self._only[dead] = _NONE
-        if not own.any():
-            return
-        kept = np.flatnonzero((window != _NONE) & ~own)
+        if own.any():
+            window[own] = _NONE
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Take out the edges that are dead."""
+        kept = np.flatnonzero(self._window[: self._edges] != _NONE)
         for name in ("_series", "_window", "_from_us"):
             column = getattr(self, name)
             column[: len(kept)] = column[kept]
@@ -257,6 +265,13 @@ class Members:
             from_us=self._from_us[own],
             first_us=self._first_us[series],
         )
+
+    def only_interval_us(self, windows: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Give the interval of the only member of each window; 0: unknown or more, -1: none."""
+        only = self._only[windows]
+        previous_us = self._previous_us[only]
+        interval_us = np.where(previous_us > 0, self._last_us[only] - previous_us, 0)
+        return np.where(only == _NONE, -1, np.where(only == _SEVERAL, 0, interval_us))
 
     def progress(self, asked: Sequence[Asked], now_us: int) -> list[Progress]:
         """Tell how far the live members of windows have reported, at their next steps.

@@ -133,7 +133,7 @@ class Pool:
         self._cells = make_cells(shape.statistic, self.depth)
         self._flags = np.zeros((self.depth, 0), np.uint8)
         self._hysteresis = False
-        self._reporters = Reporters(self.depth) if shape.counts_reporters else None
+        self._reporters = Reporters() if shape.counts_reporters else None
         # what an earlier datapoint counts for may change with the window, and with the members
         self._makes_all = shape.exclude_outliers or shape.counts_reporters
         for name, kind in _FIELDS.items():
@@ -210,6 +210,9 @@ class Pool:
             self._reporters.empty(col)
         self._flags[:, col] = 0
         self._free.append(col)
+        if not len(self):
+            self.size, self._free = 0, []
+            self.reserve(0)
 
     # -- samples --------------------------------------------------------------------------------
 

@@ -32,8 +32,8 @@ ROUNDING = 1e-9
 class Reporters:
     """The (window, series) pairs of each tick of a ring."""
 
-    def __init__(self, depth: int) -> None:
-        self._pairs = Pairs(depth)
+    def __init__(self) -> None:
+        self._pairs = Pairs()
 
     def add(
         self, rows: NDArray[np.int64], cols: NDArray[np.int64], series: NDArray[np.int64]

@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from thermostat.alarms.model import Standing
@@ -40,7 +41,7 @@ class Residents:
             self._ids[number] = alarm.alarm_id
             self._numbers[alarm.alarm_id] = number
         self.revision[numbers] = [alarm.revision for alarm in alarms]
-        self._fingerprint[numbers] = [hash((alarm.rule, alarm.project_id)) for alarm in alarms]
+        self._fingerprint[numbers] = [_fingerprint(alarm) for alarm in alarms]
         self._project[numbers] = [self._project_number(alarm.project_id) for alarm in alarms]
         self.window[numbers] = NONE
         return numbers
@@ -71,7 +72,7 @@ class Residents:
 
     def is_same(self, number: int, alarm: Standing) -> bool:
         """Tell whether this definition looks at the same group with the same rule."""
-        return int(self._fingerprint[number]) == hash((alarm.rule, alarm.project_id))
+        return int(self._fingerprint[number]) == _fingerprint(alarm)
 
     def _project_number(self, project_id: str) -> int:
         number = self._projects.get(project_id)
@@ -86,3 +87,8 @@ class Residents:
             new = np.zeros(size, old.dtype)
             new[: len(old)] = old
             setattr(self, name, new)
+
+
+def _fingerprint(alarm: Standing) -> int:
+    # of the text: Python's hashes of -1.0 and -2.0 are the same
+    return hash((msgspec.json.encode(alarm.rule), alarm.project_id))

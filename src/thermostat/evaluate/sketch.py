@@ -19,6 +19,7 @@ _SHIFT = 40_000
 _KEY_BITS = 32
 _KEY_OFFSET = 1 << (_KEY_BITS - 1)
 _KEY_MASK = (1 << _KEY_BITS) - 1
+_NOTHING = (np.empty(0, np.int64), np.empty(0, np.int64))
 _COMPACT_FROM = 4096
 """Pairs that may wait in a tick before they are merged."""
 
@@ -42,9 +43,10 @@ def bucket_values(keys: NDArray[np.int64]) -> NDArray[np.float64]:
 class Pairs:
     """How often each (window, key) came in each tick of a ring."""
 
-    def __init__(self, depth: int) -> None:
-        self._merged = [_nothing() for _ in range(depth)]
-        self._waiting: list[list[NDArray[np.int64]]] = [[] for _ in range(depth)]
+    def __init__(self) -> None:
+        self._merged: dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+        """By row of the ring; rows without pairs are not there."""
+        self._waiting: dict[int, list[NDArray[np.int64]]] = {}
 
     def add(
         self, rows: NDArray[np.int64], cols: NDArray[np.int64], keys: NDArray[np.int64]
@@ -55,8 +57,9 @@ class Pairs:
         present = [first] if (rows == first).all() else np.unique(rows).tolist()
         for row in present:
             part = packed if len(present) == 1 else packed[rows == row]
-            self._waiting[row].append(part)
-            if sum(map(len, self._waiting[row])) > _COMPACT_FROM:
+            waiting = self._waiting.setdefault(row, [])
+            waiting.append(part)
+            if sum(map(len, waiting)) > _COMPACT_FROM:
                 self._merge(row)
 
     def clear(self, row: int, cols: NDArray[np.int64]) -> None:
@@ -65,12 +68,15 @@ class Pairs:
         if not len(packed):
             return
         _, own = _positions(packed >> _KEY_BITS, cols)
-        self._merged[row] = (packed[~own], counts[~own])
+        if own.all():
+            del self._merged[row]
+        else:
+            self._merged[row] = (packed[~own], counts[~own])
 
     def empty(self, col: int) -> None:
         """Forget all pairs of one window."""
         only = np.array([col])
-        for row in range(len(self._merged)):
+        for row in {*self._merged, *self._waiting}:
             self.clear(row, only)
 
     def read(
@@ -89,16 +95,15 @@ class Pairs:
         return positions[own][order], key[own][order], counts[own][order]
 
     def _merge(self, row: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        waiting = self._waiting[row]
+        waiting = self._waiting.pop(row, None)
         if waiting:
-            known, counted = self._merged[row]
+            known, counted = self._merged.get(row, _NOTHING)
             packed = np.concatenate([known, *waiting])
             counts = np.concatenate([counted, np.ones(len(packed) - len(known), np.int64)])
             unique, inverse = np.unique(packed, return_inverse=True)
             total = np.bincount(inverse, weights=counts, minlength=len(unique)).astype(np.int64)
             self._merged[row] = (unique, total)
-            self._waiting[row] = []
-        return self._merged[row]
+        return self._merged.get(row, _NOTHING)
 
 
 def quantiles(
@@ -123,10 +128,6 @@ def quantiles(
         at = np.searchsorted(running, before[filled] + rank, side="right")
         values[filled] = bucket_values(keys[at])
     return values
-
-
-def _nothing() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    return np.empty(0, np.int64), np.empty(0, np.int64)
 
 
 def _pack(cols: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.int64]:

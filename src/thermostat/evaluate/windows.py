@@ -211,14 +211,17 @@ class Windows:
 
     @property
     def judged_us(self) -> int | None:
-        """Up to when every step of every window was judged and written; None without windows."""
-        lowest = [
+        """Up to when every step of every window was judged and written; None without windows.
+
+        It lies right before the first step that was not, and so may lie ahead of the clock.
+        """
+        next_us = [
             # what a frozen leaf led to is not written yet
-            int((pool.step - (pool.frozen & pool.is_leaf))[pool.alive].min()) * pool.tick_us
+            int((pool.step + 1 - (pool.frozen & pool.is_leaf))[pool.alive].min()) * pool.tick_us
             for pool in self._pools
             if len(pool)
         ]
-        return min(lowest, default=None)
+        return min(next_us) - 1 if next_us else None
 
     def _sweep(self) -> None:
         self._index.drop(self._closed)
@@ -319,12 +322,12 @@ class Windows:
             )
         ]
 
-    def slowest_us(self, windows: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Give the longest interval of any member of each window; -1 where it has no members."""
-        edges = self._members.edges_of(windows)
-        slowest_us = np.full(len(windows), -1)
-        np.maximum.at(slowest_us, edges.position, edges.interval_us)
-        return slowest_us
+    def interval_us(self, windows: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Give the interval of the member of each window that has one; -1 where it has none.
+
+        It is 0 where it is not known, and of windows with more members, whose edges it would take.
+        """
+        return self._members.only_interval_us(windows)
 
     def _matching(self, series: Series) -> list[int]:
         return [

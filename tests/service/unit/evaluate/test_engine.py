@@ -6,6 +6,7 @@ import pytest
 
 from tests.service.unit.evaluate.world import ALARM, LAG_S, OK, UNKNOWN, S, World, make_alarm
 from thermostat.alarms.model import TimeConstraint
+from thermostat.alarms.query import Operator
 from thermostat.alarms.rules import Statistic
 
 
@@ -188,3 +189,59 @@ def test_a_removed_alarm_is_not_judged():
     world.engine.remove("a")
     assert world.run(3, vm=99.0) == []
     assert len(world.engine) == 0
+
+
+def test_an_edit_of_minus_one_to_minus_two_is_an_edit():
+    """Python's hashes of the two numbers are the same."""
+    world = World(make_alarm(threshold=-1.0, comparison_operator=Operator.LT))
+    assert world.run(2, vm=-1.5) == [ALARM]
+    world.put(make_alarm(threshold=-2.0, comparison_operator=Operator.LT, revision=5))
+    assert world.judge() == [OK]
+
+
+def test_a_long_period_elsewhere_judges_nothing_again_after_a_restart():
+    world = World(make_alarm(), make_alarm("year", period=31_536_000, project="other"))
+    world.run(120, vm=10.0)
+    world.report(at=world.now - 597, vm=9999.0)
+    world.run(6, vm=10.0)
+    told = len(world.told)
+    world.restart()
+    world.run(2, vm=10.0)
+    assert world.told[told:] == []
+
+
+def test_a_number_beyond_every_float_is_a_text():
+    group = str(10**400)
+    world = World(make_alarm(group=group), make_alarm("web"))
+    assert world.report(group=10**400, vm=99.0) == [ALARM]
+    world.restart()
+    assert world.run(1, other=99.0) == [ALARM]
+
+
+def test_memory_of_windows_is_given_back():
+    world = World()
+    deep = make_alarm(
+        "deep",
+        period=3600,
+        evaluation_periods=100,
+        statistic=Statistic.P99,
+        exclude_outliers=True,
+        min_reporting_ratio=0.5,
+    )
+    world.put(deep)
+    (pool,) = world.engine._windows.pools
+    assert pool._cells.count.nbytes < 4 * 4 * pool.depth + 1
+    world.engine.remove("deep")
+    assert pool._cells.count.nbytes == 0
+    world.put(make_alarm())
+    assert world.run(2, vm=99.0) == [ALARM]
+
+
+def test_a_member_that_changes_groups_again_and_again_leaves_nothing_behind():
+    world = World(make_alarm("web"), make_alarm("db", group="db"))
+    for turn in range(3000):
+        world.now += 1
+        world.report(group=("web", "db")[turn % 2], vm=1.0)
+    members = world.engine._windows._members
+    assert len(members) == 1
+    assert members._edges < 2500

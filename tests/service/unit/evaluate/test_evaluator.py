@@ -289,3 +289,19 @@ def test_what_comes_while_transitions_are_written_is_not_missing(world, monkeypa
     one.report(10.0)
     wait_until(lambda: one.alarms.noted and one.alarms.noted[-1] == int(now_s[0]) * 1_000_000)
     assert one.states("a") == ["alarm", "ok"]
+
+
+def test_what_cannot_be_taken_in_costs_the_rest_nothing(world, monkeypatch):
+    one = world(make_alarm("good"))
+    real = one.engine.describe
+
+    def describe(series):
+        if any(s.key.resource_id == "bad-vm" for s in series):
+            raise RuntimeError("a fault of ours")
+        real(series)
+
+    monkeypatch.setattr(one.engine, "describe", describe)
+    one.report(1.0, group="bad")
+    one.report(99.0)
+    one.evaluator.start()
+    wait_until(lambda: one.states("good") == ["alarm"])

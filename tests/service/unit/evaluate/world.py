@@ -66,6 +66,8 @@ class World:
     def restart(self):
         """Start anew, from what the store and the database have."""
         judged_us = self.engine.judged_us if self.engine else None
+        if judged_us is not None:
+            judged_us = min(judged_us, self.now * S)
         self.engine = Engine(self.store, LAG_S)
         self.store.subscribe(self.engine.describe)
         alarms = [alarm.standing for alarm in self.alarms.values()]
