@@ -54,7 +54,7 @@ def measure(count: int, rounds: int) -> Rounds:
         ingested = time.process_time()
         transitions = engine.evaluate(now_us)
         judged = time.process_time()
-        if transitions or engine.judged_us != now_us:
+        if transitions or (engine.judged_us or 0) < now_us:
             raise AssertionError(
                 f"{len(transitions)} transitions, judged to {engine.judged_us} and not {now_us}"
             )
