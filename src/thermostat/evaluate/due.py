@@ -62,8 +62,15 @@ def due_work(
             asked.append((pool, cols))
     if asked:
         _look_at_progress(asked, members, now_us)
-    found = (_due_in(pool, now_us, allowed_lag_us) for pool in pools)
-    due = [work for work in found if work is not None]
+    touched = dict(asked)
+    due = []
+    for pool in pools:
+        if now_us >= pool.due_us:
+            work = _due_in(pool, now_us, allowed_lag_us)
+        else:  # none is overdue: only those that something came for can be due
+            work = _due_among(pool, touched.get(pool), now_us)
+        if work is not None:
+            due.append(work)
     return _reached(due) if are_held else due
 
 
@@ -76,6 +83,7 @@ def _reached(due: list[Work]) -> list[Work]:
         ((one.next_step() - 1 + one.pool.slack) * one.pool.tick_us for one in due), default=0
     )
     for one in due:
+        one.pool.due_us = 0  # some of it is left
         np.minimum(one.until, reach_us // one.pool.tick_us, out=one.until)
     return [rest for one in due if (rest := one.rest()) is not None]
 
@@ -95,12 +103,20 @@ def _look_at_progress(
         pool.ready[own] = np.minimum(progress.lowest_us, now_us) // pool.tick_us
         # who is live may change as time goes on, without a sample, where a member is ahead
         pool.touched[own] = progress.newest_us > now_us
-        pool.due_us = 0
+
+
+def _due_among(pool: Pool, cols: NDArray[np.int64] | None, now_us: int) -> Work | None:
+    """Give those of these windows that have a step up to which all have reported."""
+    if cols is None:
+        return None
+    own = pool.compact(cols)
+    until = np.minimum(pool.ready[own], now_us // pool.tick_us)
+    ready = np.flatnonzero(pool.step[own] < until)
+    return Work(pool, cols[ready], until[ready]) if len(ready) else None
 
 
 def _due_in(pool: Pool, now_us: int, allowed_lag_us: int) -> Work | None:
-    if now_us < pool.due_us:
-        return None
+    """Look through all windows of a pool."""
     size = pool.size
     lagging_us = now_us - allowed_lag_us
     overdue: Any = lagging_us // pool.tick_us

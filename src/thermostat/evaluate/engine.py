@@ -141,6 +141,8 @@ class Engine:
         if not opening.rules and not opening.composites:
             return
         windows = self._open_all(opening)
+        for number, *_ in opening.composites:
+            self._joined.wait(number)
         if not len(windows):
             return
         try:
@@ -226,8 +228,7 @@ class Engine:
             pool.state[col] = decide.NUMBERS[alarm.state]
             pool.schedule[col] = self._schedules.number(alarm.time_constraints)
             pool.repeats[col] = action_bits(alarm) if alarm.repeat_actions else 0
-            pool.frozen[col] = False
-            pool.touched[col] = True
+            pool.thaw(col)
         self._joined.note_state(number, decide.NUMBERS[alarm.state])
 
     def _state_of(self, number: int) -> int:
@@ -268,12 +269,16 @@ class Engine:
             if transitions:
                 return transitions
             self._paused_us = None
+        self._joined.admit_new()
         while len(transitions) < MOST_TOLD:
             self._windows.release()
             work = self._windows.due(now_us)
             if not work:
                 break
             self._judge_in_order(work, now_us, transitions)
+            if self._paused_us is not None or len(transitions) >= MOST_TOLD:
+                for one in work:  # some of it may be left
+                    one.pool.due_us = 0
             if self._paused_us is not None:
                 return transitions
             if not self._windows.held:
@@ -451,7 +456,7 @@ class Engine:
             pool, col, step, told = self._open.pop(number)
             pool.state[col] = decide.NUMBERS[transition.state]
             pool.told[col] = told
-            pool.frozen[col], pool.touched[col] = False, True
+            pool.thaw(col)
             pool.advance(step, np.array([col]))
         self._residents.revision[number] += transition.is_change
         self._joined.note_state(number, decide.NUMBERS[transition.state])
@@ -465,4 +470,4 @@ class Engine:
             self._joined.rejected(number)
         elif number in self._open:
             pool, col, _, _ = self._open.pop(number)
-            pool.frozen[col], pool.touched[col] = False, True
+            pool.thaw(col)

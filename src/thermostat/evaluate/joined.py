@@ -28,6 +28,7 @@ class Joined:
         self._alarms: dict[int, Composite] = {}
         self._references = References()
         self._changed: set[int] = set()
+        self._new: set[int] = set()
         self._levels: dict[int, int] = {}
 
     def __contains__(self, number: int) -> bool:
@@ -128,6 +129,7 @@ class Joined:
         for window in composite.windows:
             self._windows.close(window)
         self._changed.discard(number)
+        self._new.discard(number)
 
     def state_of(self, number: int) -> int:
         """Give the written state of a composite alarm."""
@@ -160,6 +162,16 @@ class Joined:
             self._changed.add(number)
 
     # -- judging --------------------------------------------------------------------------------
+
+    def wait(self, number: int) -> None:
+        """Look at a new alarm from the next step on: what it names may be new, too."""
+        self._changed.discard(number)
+        self._new.add(number)
+
+    def admit_new(self) -> None:
+        """Look at the new alarms from now on."""
+        self._changed |= self._new
+        self._new = set()
 
     def judge(self, time_us: int, now_us: int) -> list[Transition]:
         """Give what follows for the alarms whose inputs have changed, as of this event time.

@@ -315,11 +315,12 @@ class Evaluator:
 
     def _note_progress(self) -> None:
         """Write how far judging has come: a restart goes on from there."""
-        judged_us = self._engine.judged_us
         now = time.monotonic()
-        if judged_us is not None:
-            judged_us = min(judged_us, self._now_us())
-        if judged_us is None or judged_us <= self._judged_us or now < self._noted_at + WATERMARK_S:
+        judged_us = self._engine.judged_us if now >= self._noted_at + WATERMARK_S else None
+        if judged_us is None:
+            return
+        judged_us = min(judged_us, self._now_us())
+        if judged_us <= self._judged_us:
             return
         self._alarms.note_judged(judged_us)
         self._judged_us, self._noted_at = judged_us, now

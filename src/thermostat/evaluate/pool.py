@@ -125,7 +125,7 @@ class Pool:
         self.size = 0
         """Columns in use, free ones between them included."""
         self.due_us = 0
-        """Before this time no window is overdue; 0: that is not known."""
+        """Before this time only windows that something came for have a step due; 0: unknown."""
         self.newest_since_us = 0
         """The newest time at which a window was opened."""
         self._free: list[int] = []
@@ -200,6 +200,11 @@ class Pool:
     def wait_from(self, since_us: int) -> None:
         """Give all members the allowed lag from this time on."""
         self.since_us[: self.size] = self.newest_since_us = since_us
+        self.due_us = 0
+
+    def thaw(self, col: int) -> None:
+        """Go on with a window that was frozen."""
+        self.frozen[col], self.touched[col] = False, True
         self.due_us = 0
 
     def close(self, col: int) -> None:

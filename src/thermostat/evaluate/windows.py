@@ -201,7 +201,7 @@ class Windows:
         """Go on with these windows."""
         for window in windows:
             pool, col = self.locate(window)
-            pool.frozen[col], pool.touched[col] = False, True
+            pool.thaw(col)
 
     def wake_at_each_step(self, windows: Iterable[int], states: int) -> None:
         """Let the leaves with these windows call their alarm at each step in these states."""

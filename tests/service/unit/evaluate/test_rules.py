@@ -196,6 +196,26 @@ def test_alarms_in_a_circle_are_insufficient_data_and_end():
     assert world.alarms["two"].state is UNKNOWN
 
 
+def test_a_new_composite_waits_for_what_it_names_and_is_new_too():
+    """While the engine waits for a transition to be written, alarms come and are put."""
+    world = World(
+        make_alarm("one"), make_alarm("named", rule=CombinationRule(alarm_ids=("one", "one")))
+    )
+    world.run(2, vm=99.0)
+    world.now += 10
+    real, world.engine.evaluate = world.engine.evaluate, lambda _now: []
+    world.report(vm=1.0)
+    (first,) = real(world.now * 1_000_000)
+    world.write(first)
+    world.engine.committed(first)
+    world.put(make_alarm("two"))
+    world.put(composite("both", AllOf((AlarmRef("one"), Not(AlarmRef("two"))))))
+    world.engine.evaluate = real
+    world.judge()
+    (told,) = [t for t in world.told if t.alarm_id == "both"]
+    assert "alarm two is ok" in told.reason
+
+
 @pytest.mark.parametrize("names", [1, 2])
 def test_a_long_chain_of_composites_is_judged_at_once(names):
     """With two names a level there are more ways down than could ever be walked."""
