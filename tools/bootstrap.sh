@@ -4,7 +4,7 @@
 # Makes what the Makefile needs on a fresh Debian or Ubuntu machine; does nothing that is done.
 #
 #   tools/bootstrap.sh venv       .venv: this project, its tests' and its collection's tools
-#   tools/bootstrap.sh lab-venv   .lab/venv: Keystone, Heat, Placement, Glance, Nova
+#   tools/bootstrap.sh lab-venv   .lab/venv: Keystone, Heat, Nova, Octavia, Gnocchi, Ceilometer ...
 #   tools/bootstrap.sh bench-venv .bench/aodh: Aodh and Gnocchi, which make bench compares with
 #   tools/bootstrap.sh freeze     renew constraints.txt from .venv
 #
@@ -20,16 +20,18 @@ NEWEST_FIRST="/usr/bin/python3 python3.13 python3.12 python3.11 python3"
 VENV_PACKAGES="ca-certificates git gcc libc6-dev make pkg-config libvirt-dev postgresql
     python3-venv python3-dev"
 LAB_PACKAGES="libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils
-    python3-libvirt python3-packaging procps mount util-linux"
+    python3-libvirt python3-packaging procps mount util-linux rabbitmq-server prometheus"
 
 # openstack.cloud 2.5, in ansible 12, does not work with openstacksdk 4.15 and later, which has no
 # openstack.version any more.
 VENV_WANTS="pytest hypothesis ruff mypy types-PyYAML types-croniter build
     ansible-core==2.19.* ansible==12.* ansible-lint antsibull-docs antsibull-changelog
     openstacksdk<4.15 python-openstackclient python-heatclient aodhclient"
-# Heat's plugins are tested where Heat is: hence pytest and testtools.
-LAB_WANTS="keystone openstack-heat nova openstack-placement glance
-    libvirt-python psycopg2-binary waitress aodhclient pytest testtools"
+# Heat's plugins are tested where Heat is: hence pytest and testtools. Gnocchi's extra "postgresql"
+# would compile psycopg2.
+LAB_WANTS="keystone openstack-heat nova openstack-placement glance octavia ceilometer gnocchi
+    tempest telemetry-tempest-plugin libvirt-python psycopg2-binary psycopg[binary] SQLAlchemy-Utils
+    waitress aodhclient pytest testtools"
 # What `make bench` compares with. Gnocchi's extra "postgresql" would compile psycopg2.
 BENCH_PACKAGES="prometheus"
 BENCH_WANTS="aodh gnocchi SQLAlchemy-Utils alembic psycopg2-binary psycopg[binary] waitress"
@@ -148,7 +150,7 @@ make_lab_venv() {
         say "creating .lab/venv"
         run $LOG_DIR/lab-venv.log .venv/bin/uv venv --python "$(find_python)" .lab/venv
     fi
-    say "installing Keystone, Heat, Placement, Glance and Nova into .lab/venv (about a minute)"
+    say "installing Keystone, Heat, Nova, Octavia, Gnocchi, Ceilometer into .lab/venv (about a minute)"
     # shellcheck disable=SC2086
     install_wheels $LOG_DIR/lab-venv-install.log --python .lab/venv/bin/python \
         -c tests/lab/constraints.txt $LAB_WANTS

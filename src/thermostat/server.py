@@ -2,8 +2,8 @@
 """The server: its parts, put together, started in order and stopped in reverse."""
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from oslo_config import cfg
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
@@ -27,6 +27,22 @@ from thermostat.trusts import Trusts
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+
+
+class Part(Protocol):
+    """A part of the server that runs in threads of its own."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """End after what is under way."""
+
+    def check(self) -> str | None:
+        """Give the reason why it does not work, or None."""
+
+    def alarm_changed(self, alarm_id: str) -> None:
+        """Take in that an alarm was created, edited, judged or deleted, and return soon."""
 
 
 class Server:
@@ -56,7 +72,7 @@ class Server:
         self._store = load_store(conf)
         self._notifier = Worker(outbox, transports, conf, clock=clock, registry=registry)
         self._housekeeper = Housekeeper(alarms, outbox, trusts, conf, clock=clock)
-        self._evaluator = Evaluator(
+        evaluator = Evaluator(
             Engine(self._store, conf.evaluator.allowed_lag),
             alarms,
             notify=self._notifier.wake,
@@ -64,10 +80,11 @@ class Server:
             registry=registry,
             queue_samples=conf.evaluator.queue_samples,
         )
-        self._store.subscribe(self._evaluator.described)
+        self._judges: Mapping[str, Part] = {"evaluator": evaluator}
+        self._store.subscribe(evaluator.described)
         ingest = Ingest(
             self._store,
-            self._evaluator.stored,
+            evaluator.stored,
             max_body_mb=conf.ingest.max_body_mb,
             clock=lambda: int(clock() * 1_000_000),
         )
@@ -80,11 +97,11 @@ class Server:
             trusts=trusts,
             schemes=frozenset(transports),
             alarm_changed=self._alarm_changed,
-            overload=self._evaluator.overload,
+            overload=evaluator.overload,
             checks={
                 "store": self._store.check,
-                "evaluator": self._evaluator.check,
                 "notifier": self._notifier.check,
+                **{name: judge.check for name, judge in self._judges.items()},
             },
             registry=registry,
             allowed_lag_s=conf.evaluator.allowed_lag,
@@ -102,17 +119,20 @@ class Server:
         """Rebuild the windows from the store, then judge, notify and serve."""
         self._notifier.start()
         self._housekeeper.start()
-        self._evaluator.start()
+        for judge in self._judges.values():
+            judge.start()
         self._http.start()
 
     def stop(self) -> None:
         """Finish what is under way; what is not delivered stays in the outbox."""
         self._http.stop()
-        self._evaluator.stop()
+        for judge in reversed(list(self._judges.values())):
+            judge.stop()
         self._housekeeper.stop()
         self._notifier.stop()
         self._store.close()
 
     def _alarm_changed(self, alarm_id: str) -> None:
-        self._evaluator.alarm_changed(alarm_id)
+        for judge in self._judges.values():
+            judge.alarm_changed(alarm_id)
         self._housekeeper.wake()

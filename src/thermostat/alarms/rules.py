@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules of alarms: thresholds, and expressions over thresholds and other alarms."""
+"""The rules of alarms: thresholds, and expressions over thresholds and other alarms.
+
+The types that need other services are in `outside`, `events` and `balancers`.
+"""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -8,6 +11,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from thermostat.alarms.balancers import LoadBalancerRule
+from thermostat.alarms.events import EventRule
+from thermostat.alarms.outside import OUTSIDE_TYPES, OutsideRule
 from thermostat.alarms.query import Condition, Operator
 
 MAX_PERIOD_S = 31_536_000
@@ -83,6 +89,12 @@ class Leaf(msgspec.Struct, frozen=True, tag_field="kind", tag="threshold"):
     rule: ThresholdRule
 
 
+class OutsideLeaf(msgspec.Struct, frozen=True, tag_field="kind", tag="outside"):
+    """A rule over an outside store's datapoints inside an expression, with a state of its own."""
+
+    rule: OutsideRule
+
+
 class AlarmRef(msgspec.Struct, frozen=True, tag_field="kind", tag="alarm"):
     """The state of another alarm of the same project; insufficient data where there is none."""
 
@@ -107,7 +119,7 @@ class AnyOf(msgspec.Struct, frozen=True, tag_field="kind", tag="or"):
     operands: "tuple[Expression, ...]"
 
 
-Expression = Leaf | AlarmRef | Not | AllOf | AnyOf
+Expression = Leaf | OutsideLeaf | AlarmRef | Not | AllOf | AnyOf
 
 
 class CompositeRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -143,14 +155,23 @@ class CombinationRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         return
 
 
-Rule = ThresholdRule | CompositeRule | CombinationRule
+JoinedRule = CompositeRule | CombinationRule
+"""A rule that joins states."""
+Rule = ThresholdRule | JoinedRule | OutsideRule | EventRule | LoadBalancerRule
 
 RULE_TYPES: Mapping[str, type[Rule]] = {
     "threshold": ThresholdRule,
     "composite": CompositeRule,
     "combination": CombinationRule,
+    **OUTSIDE_TYPES,
+    "event": EventRule,
+    "loadbalancer_member_health": LoadBalancerRule,
 }
 """The types of rules, by the name that stands in an alarm's `type`."""
+
+
+ENGINE_TYPES = frozenset({"threshold", "composite", "combination"})
+"""The types that are judged by the evaluator's engine."""
 
 
 def rule_type(rule: Rule) -> str:

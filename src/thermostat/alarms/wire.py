@@ -15,6 +15,7 @@ from thermostat.alarms.rules import (
     Expression,
     Leaf,
     Not,
+    OutsideLeaf,
     Rule,
     rule_type,
 )
@@ -56,6 +57,7 @@ def shown(rule: Rule) -> dict[str, Any]:
     """Give the JSON object of a rule; a composite's is Aodh's nested form."""
     if not isinstance(rule, CompositeRule):
         document: dict[str, Any] = msgspec.to_builtins(rule)
+        document.pop("type", None)  # an outside rule's own, which the alarm has already
         return document
     suppressor = {} if rule.suppressor is None else {"suppressor": rule.suppressor}
     return _shown(rule.expression) | suppressor
@@ -63,7 +65,7 @@ def shown(rule: Rule) -> dict[str, Any]:
 
 def _shown(expression: Expression) -> dict[str, Any]:
     match expression:
-        case Leaf(rule=rule):
+        case Leaf(rule=rule) | OutsideLeaf(rule=rule):
             return {"type": rule_type(rule), **msgspec.to_builtins(rule)}
         case AlarmRef(alarm_id=alarm_id):
             return {"type": "alarm", "alarm_id": alarm_id}

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from thermostat.alarms.outside import OUTSIDE_TYPES
 from thermostat.alarms.rules import (
     AlarmRef,
     AllOf,
@@ -17,9 +18,11 @@ from thermostat.alarms.rules import (
     Expression,
     Leaf,
     Not,
+    OutsideLeaf,
 )
-from thermostat.api.conversion import convert
+from thermostat.api.conversion import convert, given
 from thermostat.api.errors import bad_field
+from thermostat.api.outside import decode_outside
 from thermostat.api.threshold import decode_threshold
 
 MAX_DEPTH = 20
@@ -28,7 +31,7 @@ MAX_PARTS = 100
 """How many sub-rules and references a rule may have."""
 FEWEST_OPERANDS = 2
 _CONNECTIVES = ("and", "or", "not")
-_TYPES = ("threshold", "alarm")
+_TYPES = ("threshold", "alarm", *OUTSIDE_TYPES)
 
 _AlarmId = Annotated[str, Meta(min_length=1, max_length=255, pattern="^[^\\x00]*$")]
 
@@ -44,7 +47,7 @@ class _Reference(msgspec.Struct, forbid_unknown_fields=True):
 
 def decode_combination(name: str, document: Mapping[str, Any]) -> CombinationRule:
     """Give the rule of a JSON object that stands in this field. Raises the 400 that names it."""
-    rule = convert(_given(document), _Combination, name)
+    rule = convert(given(document), _Combination, name)
     for position, alarm_id in enumerate(rule.alarm_ids):
         if alarm_id in rule.alarm_ids[:position]:
             raise bad_field(f"{name}.alarm_ids[{position}]", f"{alarm_id} is there already")
@@ -53,7 +56,7 @@ def decode_combination(name: str, document: Mapping[str, Any]) -> CombinationRul
 
 def decode_composite(name: str, document: Mapping[str, Any]) -> CompositeRule:
     """Give the rule of a JSON object that stands in this field. Raises the 400 that names it."""
-    fields = _given(document)
+    fields = given(document)
     suppressor = fields.pop("suppressor", None)
     if suppressor is not None:
         suppressor = convert(suppressor, _AlarmId, f"{name}.suppressor")
@@ -75,7 +78,7 @@ class _Expressions:
             raise bad_field(name, "must be an object: a sub-rule, or one of and, or, not")
         if depth > MAX_DEPTH:
             raise bad_field(name, f"is nested more than {MAX_DEPTH} deep")
-        fields = _given(document)
+        fields = given(document)
         word = next((word for word in _CONNECTIVES if word in fields), None)
         if word is None:
             return self._part(name, fields)
@@ -108,13 +111,10 @@ class _Expressions:
                 return Leaf(decode_threshold(name, fields))
             case "alarm":
                 return AlarmRef(convert(fields, _Reference, name).alarm_id)
+            case str(kind) if kind in OUTSIDE_TYPES:
+                return OutsideLeaf(decode_outside(kind, name, fields))
             case other:
                 raise bad_field(f"{name}.type", f"{other!r:.100} is not one of {_words(_TYPES)}")
-
-
-def _given(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what is null: it means the default."""
-    return {field: value for field, value in document.items() if value is not None}
 
 
 def _words(words: Sequence[str]) -> str:

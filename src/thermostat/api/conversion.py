@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From JSON to typed values, with errors that name the field."""
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -24,3 +25,8 @@ def convert(document: Any, kind: type[Value], name: str = "") -> Value:
         if unknown != reason.rstrip("`"):
             path, reason = ".".join(filter(None, (path, unknown))), "Unknown attribute."
         raise bad_field(".".join(filter(None, (name, path))) or "body", reason) from error
+
+
+def given(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is null: it means the default."""
+    return {field: value for field, value in document.items() if value is not None}

@@ -2,18 +2,32 @@
 """The wire form of each type of rule: one entry per type, as `<type>_rule` has it."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+from thermostat.alarms.balancers import LoadBalancerRule
+from thermostat.alarms.outside import OUTSIDE_TYPES
 from thermostat.alarms.rules import Rule, rule_type
 from thermostat.alarms.wire import shown
 from thermostat.api.composite import decode_combination, decode_composite
+from thermostat.api.conversion import convert, given
 from thermostat.api.errors import bad_field
+from thermostat.api.events import decode_event
+from thermostat.api.outside import decode_outside
 from thermostat.api.threshold import decode_threshold
+
+
+def _decode_load_balancer(name: str, document: Mapping[str, Any]) -> LoadBalancerRule:
+    return convert(given(document), LoadBalancerRule, name)
+
 
 DECODERS: Mapping[str, Callable[[str, Mapping[str, Any]], Rule]] = {
     "threshold": decode_threshold,
     "composite": decode_composite,
     "combination": decode_combination,
+    **{kind: partial(decode_outside, kind) for kind in OUTSIDE_TYPES},
+    "event": decode_event,
+    "loadbalancer_member_health": _decode_load_balancer,
 }
 """By type, what takes the field's name, for errors, and the JSON object."""
 

@@ -2,7 +2,7 @@
 """The alarms: definitions, states and history. Each method is one transaction."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, Select, bindparam, delete, func, inse
 from sqlalchemy.exc import SQLAlchemyError
 
 from thermostat.alarms.model import Alarm, Standing, State, Transition
+from thermostat.alarms.rules import RULE_TYPES
 from thermostat.db import recording
 from thermostat.db.engine import writer
 from thermostat.db.history import Author, Change, Event, note
@@ -61,15 +62,15 @@ class AlarmRepository:
         with self._reads.begin() as connection:
             return _find(connection, select(ALARM).where(ALARM.c.alarm_id == alarm_id))
 
-    def standing(self) -> Iterator[Standing]:
-        """Give every enabled alarm, one by one, all as they are when the first is asked for.
+    def standing(self, types: Collection[str] = frozenset(RULE_TYPES)) -> Iterator[Standing]:
+        """Give every enabled alarm of these types, all as they are when the first is asked for.
 
         Equal parts of them are the same objects.
         """
         read = StandingReader().standing
         with self._reads.begin() as connection:
             rows = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(
-                select(*STANDING_COLUMNS).where(ALARM.c.enabled.is_(True))
+                select(*STANDING_COLUMNS).where(ALARM.c.enabled.is_(True), ALARM.c.type.in_(types))
             )
             yield from map(read, rows)
 

@@ -17,11 +17,11 @@ from thermostat.alarms.rules import (
     AlarmRef,
     AllOf,
     AnyOf,
-    CombinationRule,
-    CompositeRule,
     Expression,
+    JoinedRule,
     Leaf,
     Not,
+    OutsideLeaf,
     ThresholdRule,
 )
 from thermostat.evaluate import decide
@@ -43,7 +43,7 @@ class Program:
     suppressor: str | None
 
     @staticmethod
-    def of(rule: CompositeRule | CombinationRule) -> "Program":
+    def of(rule: JoinedRule) -> "Program":
         """Take a rule's expression apart."""
         leaves: list[ThresholdRule] = []
         references: list[str] = []
@@ -56,6 +56,9 @@ def _compile(node: Expression, leaves: list[ThresholdRule], references: list[str
         case Leaf():
             leaves.append(node.rule)
             return ("leaf", len(leaves) - 1)
+        case OutsideLeaf():
+            references.append("")  # nothing has this id: insufficient data
+            return ("alarm", len(references) - 1)
         case AlarmRef():
             references.append(node.alarm_id)
             return ("alarm", len(references) - 1)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thermostat.alarms.model import Standing, Transition
-from thermostat.alarms.rules import ThresholdRule
+from thermostat.alarms.rules import JoinedRule, ThresholdRule
 from thermostat.evaluate import decide
 from thermostat.evaluate.composites import Program
 from thermostat.evaluate.due import Work
@@ -178,7 +178,7 @@ class Engine:
             judged_us,
         )
         for alarm, number in zip(new, numbers, strict=True):
-            if not isinstance(alarm.rule, ThresholdRule):
+            if isinstance(alarm.rule, JoinedRule):
                 opening.add_composite(alarm, Program.of(alarm.rule), number, judged_us)
         return opening
 

@@ -8,13 +8,14 @@ changed alarms) waits in queues that it empties before it judges.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Protocol
 
 from oslo_config import cfg
 from prometheus_client import CollectorRegistry
 
 from thermostat.alarms.model import Alarm, Standing, Transition
+from thermostat.alarms.rules import ENGINE_TYPES, rule_type
 from thermostat.evaluate.engine import Engine
 from thermostat.evaluate.inbox import Inbox
 from thermostat.evaluate.metrics import EvaluatorMetrics
@@ -55,8 +56,8 @@ LONGEST_RETRY_AFTER_S = 30.0
 class Alarms(Protocol):
     """What the loop needs of the alarm database."""
 
-    def standing(self) -> Iterator[Standing]:
-        """Give what the evaluator needs of every enabled alarm."""
+    def standing(self, types: Collection[str]) -> Iterator[Standing]:
+        """Give what the evaluator needs of every enabled alarm of these types."""
         ...
 
     def find(self, alarm_id: str) -> Alarm | None:
@@ -116,7 +117,7 @@ class Evaluator:
         begun = time.monotonic()
         noted_us = self._alarms.judged_us()
         self._judged_us = noted_us or 0
-        self._engine.load(self._alarms.standing(), self._now_us(), noted_us)
+        self._engine.load(self._alarms.standing(ENGINE_TYPES), self._now_us(), noted_us)
         self._engine.wait_from(self._now_us())  # loading may take longer than the lag
         seconds = time.monotonic() - begun
         LOG.info("Evaluating %d alarms, ready after %.1f s", len(self._engine), seconds)
@@ -221,7 +222,11 @@ class Evaluator:
             return None
         try:
             found = [self._alarms.find(alarm_id) for alarm_id in changed]
-            known = [alarm.standing for alarm in found if alarm is not None and alarm.enabled]
+            known = [
+                alarm.standing
+                for alarm in found
+                if alarm is not None and alarm.enabled and rule_type(alarm.rule) in ENGINE_TYPES
+            ]
             for alarm_id in changed - {alarm.alarm_id for alarm in known}:
                 self._engine.remove(alarm_id)
         except Exception:

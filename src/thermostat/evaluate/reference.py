@@ -20,9 +20,11 @@ from thermostat.alarms.rules import (
     AllOf,
     AnyOf,
     Expression,
+    JoinedRule,
     Leaf,
     MissingData,
     Not,
+    OutsideLeaf,
     Statistic,
     ThresholdRule,
 )
@@ -203,6 +205,8 @@ def combine(
         match node:
             case Leaf():
                 return _ORDER.index(next(states))
+            case OutsideLeaf():
+                return _ORDER.index(State.INSUFFICIENT_DATA)
             case AlarmRef():
                 return _ORDER.index(state_of(node.alarm_id))
             case Not():
@@ -250,7 +254,7 @@ class ReferenceEngine:
         if isinstance(alarm.rule, ThresholdRule):
             windows = [Window(alarm.rule, alarm.state)]
         else:
-            rules = leaves_of(alarm.rule.expression)
+            rules = leaves_of(_expression(alarm))
             windows = [Window(rule, State.INSUFFICIENT_DATA) for rule in rules]
         for window in windows:
             window.step_us = (now_us // window.tick_us - 1) * window.tick_us
@@ -350,4 +354,10 @@ class ReferenceEngine:
         if not is_open(alarm.time_constraints, time_us):
             return alarm.state
         leaves = [window.state for window in resident.windows]
-        return combine(alarm.rule.expression, leaves, self.state)
+        return combine(_expression(alarm), leaves, self.state)
+
+
+def _expression(alarm: Alarm) -> Expression:
+    if not isinstance(alarm.rule, JoinedRule):
+        raise TypeError(f"{type(alarm.rule).__name__} is judged elsewhere")
+    return alarm.rule.expression

@@ -24,8 +24,10 @@ from thermostat.alarms.rules import (
     CombinationRule,
     CompositeRule,
     Expression,
+    JoinedRule,
     Leaf,
     Not,
+    OutsideLeaf,
     Rule,
     ThresholdRule,
 )
@@ -143,7 +145,7 @@ def _term(text: str) -> Any:
 
 def _with_ids(rule: Rule, ids: dict[str, str]) -> Rule:
     """Give a rule that names other alarms by their ids."""
-    if isinstance(rule, ThresholdRule):
+    if not isinstance(rule, JoinedRule):
         return rule
     if isinstance(rule, CombinationRule):
         return msgspec.structs.replace(rule, alarm_ids=tuple(ids[one] for one in rule.alarm_ids))
@@ -156,7 +158,7 @@ def _with_ids(rule: Rule, ids: dict[str, str]) -> Rule:
 
 def _renamed(expression: Expression, ids: dict[str, str]) -> Expression:
     match expression:
-        case Leaf():
+        case Leaf() | OutsideLeaf():
             return expression
         case AlarmRef(alarm_id):
             return AlarmRef(ids[alarm_id])

@@ -8,6 +8,7 @@ from thermostat.alarms.rules import (
     AllOf,
     AnyOf,
     Expression,
+    JoinedRule,
     Leaf,
     Not,
     Rule,
@@ -20,7 +21,7 @@ def threshold_rules(rule: Rule) -> Iterator[ThresholdRule]:
     """Give the threshold rules of a rule, from left to right."""
     if isinstance(rule, ThresholdRule):
         yield rule
-    else:
+    elif isinstance(rule, JoinedRule):
         yield from _leaves(rule.expression)
 
 

@@ -92,8 +92,8 @@ class TestComposite:
             ({"or": [CPU, {"not": [CPU]}]}, "composite_rule.or[1].not: must be an object"),
             ({"or": [CPU, RULE]}, "composite_rule.or[1].type: Mandatory field missing."),
             (
-                {"or": [CPU, {"type": "gnocchi_resources_threshold"}]},
-                "composite_rule.or[1].type: 'gnocchi_resources_threshold' is not one of "
+                {"or": [CPU, {"type": "event"}]},
+                "composite_rule.or[1].type: 'event' is not one of "
                 "threshold, alarm",
             ),
             ({"or": [CPU, CPU], "xor": []}, "composite_rule.xor: has no place beside 'or'"),

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Event rules: an alarm as soon as a notification comes that matches."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from thermostat.alarms.query import Operator
+
+_NO_NUL = "^[^\\x00]*$"  # PostgreSQL's text cannot hold it
+_Text = Annotated[str, Meta(max_length=255, pattern=_NO_NUL)]
+_Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=_NO_NUL)]
+
+
+class EventCondition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One condition on an event, in the form of Aodh's queries."""
+
+    field: _Name
+    """`traits.<name>`, or a field of the event itself such as `event_type`."""
+    op: Operator = Operator.EQ
+    value: _Text
+    type: _Text = ""
+    """What the value is compared as: string, integer, float, boolean, datetime; empty: string."""
+
+
+class EventRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Wait for an event of a type that satisfies all conditions."""
+
+    event_type: _Name = "*"
+    """A pattern, as of a shell, for the event's type."""
+    query: Annotated[tuple[EventCondition, ...], Meta(max_length=100)] = ()

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules whose datapoints are asked of an outside store: Gnocchi, or one that answers PromQL.
+
+Their fields and defaults are Aodh's; `evaluation_periods`, `granularity` and `for` of a
+`prometheus` rule are additions.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from thermostat.alarms.query import Operator
+
+MAX_GRANULARITY_S = 31_536_000
+"""The longest granularity: a year, as in Aodh."""
+MAX_QUERY = 10_000
+"""The longest query, in characters."""
+
+_NO_NUL = "^[^\\x00]*$"  # PostgreSQL's text cannot hold it
+Word = Annotated[str, Meta(min_length=1, max_length=255, pattern=_NO_NUL)]
+"""A name or an id."""
+_Query = Annotated[str, Meta(min_length=1, max_length=MAX_QUERY, pattern=_NO_NUL)]
+_Periods = Annotated[int, Meta(ge=1, le=100)]
+_Granularity = Annotated[int, Meta(ge=1, le=MAX_GRANULARITY_S)]
+
+
+class _GnocchiRule(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"
+):
+    """What the rules over Gnocchi's measures share."""
+
+    threshold: float
+    comparison_operator: Operator = Operator.EQ
+    aggregation_method: Word
+    """How the measures of one period, and of a group, become one datapoint."""
+    evaluation_periods: _Periods = 1
+    """N: how many datapoints form the window."""
+    granularity: _Granularity = 60
+    """Seconds that one datapoint covers."""
+
+
+class GnocchiResourcesRule(
+    _GnocchiRule, frozen=True, kw_only=True, tag="gnocchi_resources_threshold"
+):
+    """Compare a metric of one resource with a threshold."""
+
+    metric: Word
+    resource_id: Word
+    resource_type: Word
+
+
+class GnocchiMetricsRule(
+    _GnocchiRule, frozen=True, kw_only=True, tag="gnocchi_aggregation_by_metrics_threshold"
+):
+    """Compare an aggregate over metrics, named by their ids, with a threshold."""
+
+    metrics: Annotated[tuple[Word, ...], Meta(min_length=1, max_length=1_000)]
+
+
+class GnocchiResourceGroupRule(
+    _GnocchiRule, frozen=True, kw_only=True, tag="gnocchi_aggregation_by_resources_threshold"
+):
+    """Compare an aggregate over one metric of a group of resources with a threshold."""
+
+    metric: Word
+    query: _Query
+    """Which resources, in Gnocchi's query language: JSON text."""
+    resource_type: Word
+
+
+GnocchiRule = GnocchiResourcesRule | GnocchiMetricsRule | GnocchiResourceGroupRule
+
+
+class PrometheusRule(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="type",
+    tag="prometheus",
+):
+    """Compare the answer to a PromQL query with a threshold."""
+
+    query: _Query
+    threshold: float
+    comparison_operator: Operator = Operator.EQ
+    evaluation_periods: _Periods = 1
+    """N: how many instants form the window."""
+    granularity: _Granularity = 60
+    """Seconds between two instants."""
+    for_: Annotated[int, Meta(ge=0, le=MAX_GRANULARITY_S)] = msgspec.field(name="for", default=0)
+    """Seconds that a breach must have lasted."""
+
+
+OutsideRule = GnocchiResourcesRule | GnocchiMetricsRule | GnocchiResourceGroupRule | PrometheusRule
+
+OUTSIDE_TYPES: dict[str, type[OutsideRule]] = {
+    "gnocchi_resources_threshold": GnocchiResourcesRule,
+    "gnocchi_aggregation_by_metrics_threshold": GnocchiMetricsRule,
+    "gnocchi_aggregation_by_resources_threshold": GnocchiResourceGroupRule,
+    "prometheus": PrometheusRule,
+}

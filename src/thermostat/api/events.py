@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Event rules as requests have them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from thermostat.alarms.events import EventCondition, EventRule
+from thermostat.api.conversion import convert, given
+from thermostat.api.errors import bad_field
+
+
+def decode_event(name: str, document: Mapping[str, Any]) -> EventRule:
+    """Give the rule that stands in this field. Raises the 400 that names it."""
+    fields = given(document)
+    query = fields.get("query", [])
+    if not isinstance(query, list):
+        raise bad_field(f"{name}.query", "must be a list of conditions")
+    fields["query"] = [
+        _condition(f"{name}.query[{position}]", term) for position, term in enumerate(query)
+    ]
+    return convert(fields, EventRule, name)
+
+
+def _condition(name: str, document: Any) -> EventCondition:
+    if isinstance(document, dict):  # a null or empty operator means the default
+        document = {key: value for key, value in document.items() if value not in (None, "")}
+        value = document.get("value")
+        if isinstance(value, int | float):
+            document["value"] = str(value).lower() if isinstance(value, bool) else str(value)
+    return convert(document, EventCondition, name)

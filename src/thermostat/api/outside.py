@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules over an outside store's datapoints as requests have them."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from thermostat.alarms.outside import OUTSIDE_TYPES, OutsideRule
+from thermostat.api.conversion import convert, given
+from thermostat.api.errors import bad_field
+
+
+def decode_outside(kind: str, name: str, document: Mapping[str, Any]) -> OutsideRule:
+    """Give the rule of this type that stands in this field. Raises the 400 that names it."""
+    fields = given(document)
+    if "type" in fields:
+        raise bad_field(f"{name}.type", "Unknown attribute.")
+    rule = convert({**fields, "type": kind}, OUTSIDE_TYPES[kind], name)
+    if not math.isfinite(rule.threshold):
+        raise bad_field(f"{name}.threshold", "must be a finite number")
+    return rule
