@@ -12,6 +12,7 @@ from thermostat.api import serve
 from thermostat.db import engine
 from thermostat.evaluate import loop
 from thermostat.notify import opts as notifier
+from thermostat.outside import opts as outside
 from thermostat.store import embedded
 from thermostat.store import loading as stores
 
@@ -22,6 +23,7 @@ _OWN = (
     (ingest.GROUP, ingest.OPTS),
     (loop.GROUP, loop.OPTS),
     (notifier.GROUP, notifier.OPTS),
+    (outside.GROUP, outside.OPTS),
 )
 
 

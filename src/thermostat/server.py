@@ -22,6 +22,7 @@ from thermostat.ingest import Ingest
 from thermostat.notify.housekeeper import Housekeeper
 from thermostat.notify.loading import load_transports
 from thermostat.notify.worker import Worker
+from thermostat.outside.loading import load_outside_stores
 from thermostat.store.loading import load_store
 from thermostat.trusts import Trusts
 
@@ -69,6 +70,7 @@ class Server:
         PlatformCollector(registry=registry)
         alarms, outbox, trusts = AlarmRepository(database), Outbox(database), Trusts(conf)
         transports = load_transports(conf)
+        outside = load_outside_stores(conf)
         self._store = load_store(conf)
         self._notifier = Worker(outbox, transports, conf, clock=clock, registry=registry)
         self._housekeeper = Housekeeper(alarms, outbox, trusts, conf, clock=clock)
@@ -103,6 +105,7 @@ class Server:
                 "notifier": self._notifier.check,
                 **{name: judge.check for name, judge in self._judges.items()},
             },
+            outside={kind: store for store in outside.values() for kind in store.types},
             registry=registry,
             allowed_lag_s=conf.evaluator.allowed_lag,
             retention_hours=conf.store.retention_hours,

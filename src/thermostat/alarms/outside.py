@@ -14,6 +14,8 @@ from thermostat.alarms.query import Operator
 
 MAX_GRANULARITY_S = 31_536_000
 """The longest granularity: a year, as in Aodh."""
+MOST_INSTANTS = 1_000
+"""How many instants the `for` of a rule may span: more of them need a longer granularity."""
 MAX_QUERY = 10_000
 """The longest query, in characters."""
 
@@ -38,6 +40,16 @@ class _GnocchiRule(
     """N: how many datapoints form the window."""
     granularity: _Granularity = 60
     """Seconds that one datapoint covers."""
+
+    @property
+    def lasting(self) -> int:
+        """How many successive datapoints must breach beside the N: one."""
+        return 1
+
+    @property
+    def points(self) -> int:
+        """How many datapoints an answer has: N."""
+        return self.evaluation_periods
 
 
 class GnocchiResourcesRule(
@@ -91,6 +103,16 @@ class PrometheusRule(
     """Seconds between two instants."""
     for_: Annotated[int, Meta(ge=0, le=MAX_GRANULARITY_S)] = msgspec.field(name="for", default=0)
     """Seconds that a breach must have lasted."""
+
+    @property
+    def lasting(self) -> int:
+        """How many successive instants must breach for the breach to have lasted."""
+        return -(-self.for_ // self.granularity) + 1
+
+    @property
+    def points(self) -> int:
+        """How many instants an answer has: as many as `evaluation_periods` and `for` need."""
+        return max(self.evaluation_periods, self.lasting)
 
 
 OutsideRule = GnocchiResourcesRule | GnocchiMetricsRule | GnocchiResourceGroupRule | PrometheusRule

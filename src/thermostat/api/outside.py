@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from thermostat.alarms.outside import OUTSIDE_TYPES, OutsideRule
+from thermostat.alarms.outside import MOST_INSTANTS, OUTSIDE_TYPES, OutsideRule
 from thermostat.api.conversion import convert, given
 from thermostat.api.errors import bad_field
 
@@ -18,4 +18,9 @@ def decode_outside(kind: str, name: str, document: Mapping[str, Any]) -> Outside
     rule = convert({**fields, "type": kind}, OUTSIDE_TYPES[kind], name)
     if not math.isfinite(rule.threshold):
         raise bad_field(f"{name}.threshold", "must be a finite number")
+    if rule.points > MOST_INSTANTS:
+        raise bad_field(
+            f"{name}.for",
+            f"spans {rule.points} instants of its granularity, more than {MOST_INSTANTS}",
+        )
     return rule

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # what is only held here need not be loaded here
     from thermostat.db.alarms import AlarmRepository
     from thermostat.db.outbox import Outbox
     from thermostat.ingest import Ingest
+    from thermostat.outside.base import OutsideStore
     from thermostat.trusts import Trusts
 
 Check = Callable[[], str | None]
@@ -39,6 +40,8 @@ class Services:
     """Gives the seconds after which senders of samples may try again, or None: send on."""
     checks: Mapping[str, Check] = field(default_factory=dict)
     """What `/healthcheck` asks, by the name of the part."""
+    outside: Mapping[str, "OutsideStore"] = field(default_factory=dict)
+    """The outside stores that rules are checked with, by the rules' types."""
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     """What `/metrics` shows."""
     allowed_lag_s: float = 15.0

@@ -45,7 +45,7 @@ class Answer:
     """The datapoints of one rule's window."""
 
     values: tuple[float | None, ...]
-    """One per evaluation period, the oldest first; None where there is none."""
+    """As many as the rule's `points`, its granularity apart, the oldest first; None: none there."""
     reason: str | None = None
     """Why there are none, where the store refused this question; a sentence for the alarm's owner.
     """
