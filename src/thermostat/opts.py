@@ -8,7 +8,7 @@ from keystonemiddleware import opts as middleware
 from oslo_config import cfg
 
 from thermostat import ingest, trusts
-from thermostat.api import serve
+from thermostat.api import publishers, serve
 from thermostat.db import engine
 from thermostat.evaluate import loop
 from thermostat.notify import opts as notifier
@@ -20,7 +20,7 @@ _OWN = (
     (serve.GROUP, serve.OPTS),
     (engine.GROUP, engine.OPTS),
     (embedded.GROUP, [*stores.OPTS, *embedded.OPTS]),
-    (ingest.GROUP, ingest.OPTS),
+    (ingest.GROUP, [*ingest.OPTS, *publishers.OPTS]),
     (loop.GROUP, loop.OPTS),
     (notifier.GROUP, notifier.OPTS),
     (outside.GROUP, outside.OPTS),

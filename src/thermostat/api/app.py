@@ -14,6 +14,7 @@ from thermostat.api.context import ContextMiddleware
 from thermostat.api.health import HealthResource
 from thermostat.api.metrics import DatabaseMetrics, MetricsResource, RequestMetrics
 from thermostat.api.preview import PreviewResource
+from thermostat.api.publishers import SAMPLE_PATHS
 from thermostat.api.root import RootResource
 from thermostat.api.samples import Samples
 from thermostat.api.services import Services
@@ -27,7 +28,9 @@ __all__ = ["Services", "create_api", "create_app"]
 
 def create_app(services: Services, conf: ConfigOpts) -> "WSGIApplication":
     """Give the whole application, with authentication as `[keystone_authtoken]` says."""
-    application: WSGIApplication = HTTPProxyToWSGI(protect(create_api(services), conf), conf)
+    application: WSGIApplication = HTTPProxyToWSGI(
+        protect(create_api(services), conf, services.registry), conf
+    )
     return application
 
 
@@ -49,6 +52,8 @@ def create_api(services: Services) -> falcon.App[Any, Any]:
     app.add_route("/v2/alarms/{alarm_id}", AlarmResource(services))
     app.add_route("/v2/alarms/{alarm_id}/state", StateResource(services))
     app.add_route("/v2/alarms/{alarm_id}/history", HistoryResource(services))
-    app.add_route("/v2/samples", Samples(services))
+    samples = Samples(services)
+    for path in sorted(SAMPLE_PATHS):
+        app.add_route(path, samples)
     app.add_route("/v2/meters/{meter}/statistics", Statistics(services))
     return app

@@ -12,8 +12,11 @@ import msgspec
 import webob.exc
 from keystonemiddleware.auth_token import AuthProtocol
 from oslo_config.cfg import ConfigOpts
+from prometheus_client import CollectorRegistry
 
+from thermostat.api import publishers
 from thermostat.api.errors import error_body
+from thermostat.ingest import GROUP as INGEST
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -87,8 +90,16 @@ class TokenCheck(AuthProtocol):  # type: ignore[misc]  # keystonemiddleware has 
             ) from None
 
 
-def protect(app: "WSGIApplication", conf: ConfigOpts) -> "WSGIApplication":
-    """Put the token check in front of the application, but for the public paths."""
+def protect(
+    app: "WSGIApplication", conf: ConfigOpts, registry: CollectorRegistry | None = None
+) -> "WSGIApplication":
+    """Put the token check in front of the application, but for the public paths.
+
+    Who sends samples may have a password in place of the token, if the configuration names a file.
+    """
+    conf.register_opts(publishers.OPTS, group=INGEST)
+    user_file = conf[INGEST.name].basic_auth_user_file
+    publisher_check = publishers.PublisherCheck(app, user_file, registry) if user_file else None
     options = {"oslo_config_config": conf, "cache": CACHE_KEY}
     protected = TokenCheck(app, options)
     # Without an object under this key keystonemiddleware uses the memcached servers.
@@ -97,6 +108,8 @@ def protect(app: "WSGIApplication", conf: ConfigOpts) -> "WSGIApplication":
     def dispatch(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if environ.get("PATH_INFO", "") in PUBLIC_PATHS:
             return app(environ, start_response)
+        if publisher_check is not None and publisher_check.concerns(environ):
+            return publisher_check(environ, start_response)
         environ[CACHE_KEY] = memory
         answer: Iterable[bytes] = protected(environ, start_response)
         return answer

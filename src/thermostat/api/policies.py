@@ -63,7 +63,14 @@ _RULES = (
         "POST /v2/alarms",
         "PUT /v2/alarms/{alarm_id}",
     ),
-    _rule(CREATE_SAMPLES, PUBLISHER, "Send samples, of any project.", "POST /v2/samples"),
+    _rule(
+        CREATE_SAMPLES,
+        PUBLISHER,
+        "Send samples, of any project. Users of [ingest] basic_auth_user_file have the role service"
+        " here.",
+        "POST /v1/samples",
+        "POST /v2/samples",
+    ),
     _rule(
         GET_STATISTICS,
         READER,

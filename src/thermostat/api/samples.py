@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`POST /v2/samples`: samples in Ceilometer's two JSON forms, or in our columnar one."""
+"""`POST /v2/samples`, and `/v1/samples`: in Ceilometer's two JSON forms, or in our columnar one."""
 
 import math
 
