@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.lab import web
 from tests.lab.errors import LabError
+from tests.lab.extras import EXTRAS
 from tests.lab.lab import Lab
 from tests.lab.layout import DEFAULT_PORT_BASE, DEFAULT_STATE_DIR, LISTENERS, Choices
 from tests.lab.steps import Clock
@@ -55,6 +56,16 @@ def parser() -> argparse.ArgumentParser:
         choices=("qemu", "kvm", "fake"),
         help="guests: emulated, on /dev/kvm, or Nova's fake driver (qemu)",
     )
+    up.add_argument(
+        "--with",
+        dest="extras",
+        action="append",
+        default=[],
+        choices=tuple(EXTRAS),
+        help="add a service that a lab does not have by itself",
+    )
+    remove = commands.add_parser("remove", parents=[common], help="stop a service that was added")
+    remove.add_argument("service", choices=tuple(EXTRAS))
     down = commands.add_parser("down", parents=[common], help="end all processes and guests")
     down.add_argument("--wipe", action="store_true", help="remove the state directory as well")
     commands.add_parser(
@@ -99,9 +110,13 @@ def _run(args: argparse.Namespace, clock: Clock) -> int:
             if args.wipe:
                 Lab(args.state).down(clock, wipe=True)
             lab.up(clock)
+            for name in args.extras:
+                lab.add(name, clock)
             clock(f"the lab is up; clouds: {lab.layout.clouds_file}")
         case "down":
             lab.down(clock, wipe=args.wipe)
+        case "remove":
+            lab.remove(args.service, clock)
         case "restart":
             lab.restart(args.service, clock)
         case "load":

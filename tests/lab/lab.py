@@ -13,9 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.lab import guest, libvirtd, plan, postgres, settings, web
+from tests.lab import extras, guest, libvirtd, plan, postgres, settings, web
 from tests.lab.errors import LabError
-from tests.lab.layout import DEFAULT_STATE_DIR, Choices, Layout, write_private
+from tests.lab.layout import DEFAULT_STATE_DIR, LISTENERS, Choices, Layout, write_private
 from tests.lab.memory import pss_mib
 from tests.lab.processes import Processes
 from tests.lab.steps import Progress, run
@@ -111,6 +111,8 @@ class Lab:
                 progress(f"the lab in {self.state_dir} runs already")
             elif self.layout.ready.exists():
                 run(plan.start(self.layout, self._processes), progress)
+                for name in extras.added(self.layout):
+                    self._start_extra(name, progress)
             else:
                 self._set_up(progress)
 
@@ -136,6 +138,50 @@ class Lab:
         progress(f"configuration written to {self.state_dir}")
         run(plan.set_up(layout, self._processes, lambda: self.cloud("admin")), progress)
         layout.ready.touch()
+
+    # -- services that tests add ---------------------------------------------------------------
+
+    def has(self, name: str) -> bool:
+        """Whether one of EXTRAS was added to this lab."""
+        return name in extras.added(self.layout)
+
+    def add(self, name: str, progress: Progress = print) -> None:
+        """Add one of EXTRAS to the running lab; it stays, through `down` and `up`, until removed.
+
+        What was set up once is kept: adding it again only starts it.
+        """
+        extra = self._extra(name)
+        with self._lock(progress):
+            if not self.layout.ready.exists():
+                raise LabError(f"there is no lab in {self.state_dir}")
+            is_made = self.layout.extras / f"{name}.made"
+            self.layout.extras.mkdir(exist_ok=True, mode=0o700)
+            if not is_made.exists():
+                extra.set_up(self.layout, self._processes)
+                is_made.touch()
+                progress(f"{name} set up")
+            (self.layout.extras / name).touch()
+            self._start_extra(name, progress)
+            extra.register(self.layout, self.cloud("admin"))
+
+    def remove(self, name: str, progress: Progress = print) -> None:
+        """Stop one of EXTRAS and take it out of the catalogue."""
+        extra = self._extra(name)
+        with self._lock(progress):
+            if self.layout.ready.exists() and self.has(name):
+                extra.unregister(self.cloud("admin"))
+                self._processes.stop([extra.NAME])
+                (self.layout.extras / name).unlink()
+                progress(f"{name} removed")
+
+    def _start_extra(self, name: str, progress: Progress) -> None:
+        extras.EXTRAS[name].start(self.layout, self._processes)
+        progress(f"{name} answers at {self.layout.url(name)}")
+
+    def _extra(self, name: str) -> extras.Extra:
+        if name not in extras.EXTRAS:
+            raise LabError(f"{name} cannot be added, only one of: {', '.join(extras.EXTRAS)}")
+        return extras.EXTRAS[name]
 
     # -- restart, down, status -----------------------------------------------------------------
 
@@ -183,6 +229,7 @@ class Lab:
 
     def _parts(self) -> list[Status]:
         names = plan.process_names(self.layout)
+        names += extras.added(self.layout)
         with ThreadPoolExecutor(max_workers=len(names)) as pool:
             return list(pool.map(self._part, names))
 
@@ -193,7 +240,7 @@ class Lab:
             pid=pid,
             answers=pid is not None and self._answers(name),
             memory_mib=pss_mib(self._processes.members(name)),
-            url=self.layout.url(name) if name in web.PROCESSES else "",
+            url=self.layout.url(name) if name in LISTENERS else "",
         )
 
     def _answers(self, name: str) -> bool:

@@ -20,10 +20,11 @@ COMPUTE_HOST = "lab"  # Nova's name for this machine; the agent's [agent] host m
 FORMAT = 1  # raised when a state directory made by older code can no longer be started
 
 # Each listens on 127.0.0.1 at the base plus its place in this list.
-LISTENERS = ("keystone", "heat", "heat-cfn", "nova", "placement", "glance", "neutron")
+LISTENERS = ("keystone", "heat", "heat-cfn", "nova", "placement", "glance", "neutron", "octavia")
 
 SERVICE_USERS = ("heat", "nova", "placement", "glance", "thermostat")
 PEOPLE = {"admin": "admin", "demo": "demo", "other": "other"}  # user: project
+EXTRA_USERS = ("octavia",)  # of services that are added only where a test asks for them
 DATABASES = ("keystone", "heat", "glance", "placement", "nova_api", "nova")
 
 # A path of a UNIX socket has at most 107 bytes; the longest name below the state directory has 29.
@@ -105,6 +106,20 @@ class Layout:
         """The private libvirtd's socket."""
         return self.state / "libvirt" / "libvirt-sock"
 
+    @property
+    def octavia_dir(self) -> Path:
+        """Octavia's sockets and its provider's entry point, once it was added."""
+        return self.state / "octavia"
+
+    def octavia_socket(self, kind: str) -> Path:
+        """A socket of Octavia's driver agent: `status`, `stats` or `get`."""
+        return self.octavia_dir / f"{kind}.sock"
+
+    @property
+    def extras(self) -> Path:
+        """A file for each service that was added to this lab."""
+        return self.state / "extras"
+
     @cached_property
     def venv(self) -> Path:
         """The virtual environment in which the services are installed (`make lab-venv`)."""
@@ -152,12 +167,12 @@ class Layout:
     def passwords(self) -> dict[str, str]:
         """Random ones, made on first use and kept readable by root alone."""
         path = self.state / "secrets.json"
-        if path.exists():
-            kept: dict[str, str] = json.loads(path.read_text())
-            return kept
-        names = (*PEOPLE, *SERVICE_USERS, "heat_domain_admin", "heat_encryption_key")
-        made = {name: secrets.token_hex(16) for name in names}
-        write_private(path, json.dumps(made, indent=1))
+        kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        users = (*PEOPLE, *SERVICE_USERS, *EXTRA_USERS)
+        names = (*users, "heat_domain_admin", "heat_encryption_key")
+        made = {name: kept.get(name) or secrets.token_hex(16) for name in names}
+        if made != kept:
+            write_private(path, json.dumps(made, indent=1))
         return made
 
     # -- what others read ------------------------------------------------------------------

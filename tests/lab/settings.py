@@ -140,6 +140,29 @@ def glance(layout: Layout) -> Sections:
     }
 
 
+def octavia(layout: Layout) -> Sections:
+    """octavia.conf: no amphorae and no networks, see tests/lab/octavia.py."""
+    return {
+        "DEFAULT": {"use_stderr": "true", "transport_url": "fake://"},
+        "api_settings": {
+            "auth_strategy": "keystone",
+            "enabled_provider_drivers": "lab:reports what tests say",
+            "default_provider_driver": "lab",
+        },
+        "database": _database(layout, "octavia"),
+        "controller_worker": {"network_driver": "network_noop_driver"},
+        "driver_agent": {
+            f"{kind}_socket_path": layout.octavia_socket(kind)
+            for kind in ("status", "stats", "get")
+        },
+        "keystone_authtoken": {
+            **_service_auth(layout, "octavia"),
+            "www_authenticate_uri": layout.auth_url,
+        },
+        "service_auth": _service_auth(layout, "octavia"),
+    }
+
+
 def nova(layout: Layout) -> Sections:
     """nova.conf: one host without limits worth mentioning, guests without networks."""
     driver = "fake.MediumFakeDriver" if layout.choices.virt == "fake" else "libvirt.LibvirtDriver"

@@ -2,6 +2,7 @@
 """The processes that serve HTTP: how each is started, and whether it answers."""
 
 import http.client
+import os
 import socket
 import time
 from collections.abc import Iterable
@@ -23,6 +24,9 @@ PROCESSES = {
     "heat": ("heat", "heat-cfn"),
     "nova": ("nova",),
 }
+# What tests may add.
+EXTRA_PROCESSES = {"octavia": ("octavia",)}
+_LISTENERS = PROCESSES | EXTRA_PROCESSES
 # Projects whose WSGI module is served as it is: module, threads, environment.
 # Keystone's context middleware keeps a request's token in an object that all requests share:
 # with two threads one user's token leaks into another's request.
@@ -34,10 +38,10 @@ MODULES = {
 
 
 def start(layout: Layout, processes: Processes, name: str) -> None:
-    """Start one of PROCESSES and return once it answers."""
+    """Start one of the processes and return once it answers."""
     if processes.running(name) is None:
         processes.stop([name])  # what its former leader left behind
-        require_free_ports(layout, PROCESSES[name])
+        require_free_ports(layout, _LISTENERS[name])
     command, env = _command(layout, name)
     processes.start(name, command, env)
     deadline = time.monotonic() + TIMEOUT_S
@@ -52,7 +56,7 @@ def start(layout: Layout, processes: Processes, name: str) -> None:
 def _command(layout: Layout, name: str) -> tuple[list[str | Path], dict[str, str]]:
     """The command of a process and what it needs in its environment."""
     python = layout.venv / "bin" / "python"
-    addresses = [f"{HOST}:{layout.port(listener)}" for listener in PROCESSES[name]]
+    addresses = [f"{HOST}:{layout.port(listener)}" for listener in _LISTENERS[name]]
     if name in MODULES:
         module, threads, variable = MODULES[name]
         program = "glance-api" if name == "glance" else name
@@ -62,6 +66,10 @@ def _command(layout: Layout, name: str) -> tuple[list[str | Path], dict[str, str
     if name == "heat":
         script = SERVICES / "heat_all_in_one.py"
         return [python, script, *addresses, layout.etc / "heat.conf"], {}
+    if name == "octavia":
+        script = SERVICES / "octavia_all_in_one.py"
+        provider = os.pathsep.join((str(SERVICES / "octavia_provider"), str(layout.octavia_dir)))
+        return [python, script, *addresses, layout.etc / "octavia.conf"], {"PYTHONPATH": provider}
     if name == "nova":
         env = {"OS_NOVA_CONFIG_DIR": str(layout.etc)}
         return [python, SERVICES / "nova_all_in_one.py", *addresses], env
@@ -70,7 +78,7 @@ def _command(layout: Layout, name: str) -> tuple[list[str | Path], dict[str, str
 
 def answers(layout: Layout, name: str) -> bool:
     """Whether a process answers on all its listeners with anything but a server's error."""
-    return all(_get(layout.port(listener)) for listener in PROCESSES[name])
+    return all(_get(layout.port(listener)) for listener in _LISTENERS[name])
 
 
 def _get(port: int) -> bool:
