@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 from thermostat.alarms.constraints import ConstraintError, check
 from thermostat.alarms.model import Alarm, Severity, State, TimeConstraint
 from thermostat.api.conversion import convert
+from thermostat.api.conversion import given as leave_out_null
 from thermostat.api.errors import bad_field
 from thermostat.api.rules import decode_rule, encode_rule
 from thermostat.db.history import Event
@@ -57,6 +58,8 @@ def decode(
     Raises the 400 that names the field and the reason.
     """
     given = {key: value for key, value in document.items() if value is not None}
+    if isinstance(constraints := given.get("time_constraints"), list):
+        given["time_constraints"] = [_without_null(one) for one in constraints]
     for field in _ACTION_FIELDS:
         if not isinstance(given.get(field, []), list):
             raise bad_field(field, "must be a list of URLs")
@@ -118,6 +121,11 @@ def encode_event(event: Event) -> dict[str, Any]:
     """Give one object of an alarm's history."""
     shown = msgspec.structs.asdict(event)
     return shown | {"timestamp": iso(shown.pop("timestamp_us"))}
+
+
+def _without_null(constraint: Any) -> Any:
+    """Leave out null members, with which Heat says that a property was not given."""
+    return leave_out_null(constraint) if isinstance(constraint, dict) else constraint
 
 
 def _given(value: str | UnsetType, default: str) -> str:

@@ -46,11 +46,18 @@ def running_server(lab: Lab, directory: Path) -> Iterator[str]:
     if url and answers(url):
         yield url
         return
+    with own_server(lab, directory) as server:
+        yield server.url
+
+
+@contextlib.contextmanager
+def own_server(lab: Lab, directory: Path) -> Iterator[ServerProcess]:
+    """Give a new server, which the catalogue names meanwhile."""
     server = ServerProcess(lab, directory)
     server.start()
     try:
-        with _registered(admin, lab, server.url):
-            yield server.url
+        with registered(lab.cloud("admin"), lab, server.url):
+            yield server
     finally:
         server.stop()
 
@@ -65,7 +72,7 @@ def _catalogued(admin: object) -> str | None:
 
 
 @contextlib.contextmanager
-def _registered(admin: object, lab: Lab, url: str) -> Iterator[None]:
+def registered(admin: object, lab: Lab, url: str) -> Iterator[None]:
     """Let the catalogue name this URL; what it named before is put back."""
     identity = admin.identity  # type: ignore[attr-defined]
     with contextlib.ExitStack() as undo:

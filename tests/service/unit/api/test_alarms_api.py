@@ -94,6 +94,16 @@ class TestCreate:
             {"field": "metadata.vcpus", "op": "ge", "value": "2"},
         ]
 
+    def test_null_in_a_time_constraint_means_the_default(self, api):
+        """Heat sends null for each property that a template leaves out."""
+        constraint = {"name": "n", "start": "0 8 * * *", "duration": 60}
+        null = {**constraint, "description": None, "timezone": None}
+        shown = [
+            api("POST", "/v2/alarms", with_(time_constraints=[one])).json["time_constraints"]
+            for one in (constraint, null)
+        ]
+        assert shown[0] == shown[1]
+
     @pytest.mark.parametrize(
         ("document", "field"),
         [
