@@ -8,8 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from thermostat.alarms.constraints import ConstraintError, check
 from thermostat.alarms.model import Alarm, Severity, State, TimeConstraint
-from thermostat.api.conversion import convert
-from thermostat.api.conversion import given as leave_out_null
+from thermostat.api.conversion import convert, given
 from thermostat.api.errors import bad_field
 from thermostat.api.rules import decode_rule, encode_rule
 from thermostat.db.history import Event
@@ -21,7 +20,7 @@ MAX_ACTIONS = 100
 _NO_NUL = "^[^\\x00]*$"  # PostgreSQL's text cannot hold it
 _Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=_NO_NUL)]
 _Actions = Annotated[tuple[str, ...], Meta(max_length=MAX_ACTIONS)]
-_ACTION_FIELDS = ("ok_actions", "alarm_actions", "insufficient_data_actions")
+ACTION_FIELDS = ("ok_actions", "alarm_actions", "insufficient_data_actions")
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,14 +56,14 @@ def decode(
 
     Raises the 400 that names the field and the reason.
     """
-    given = {key: value for key, value in document.items() if value is not None}
-    if isinstance(constraints := given.get("time_constraints"), list):
-        given["time_constraints"] = [_without_null(one) for one in constraints]
-    for field in _ACTION_FIELDS:
-        if not isinstance(given.get(field, []), list):
+    fields = given(document, Definition)
+    if isinstance(constraints := fields.get("time_constraints"), list):
+        fields["time_constraints"] = [_without_null(one) for one in constraints]
+    for field in ACTION_FIELDS:
+        if not isinstance(fields.get(field, []), list):
             raise bad_field(field, "must be a list of URLs")
-    rules = {key: given.pop(key) for key in list(given) if key.endswith("_rule")}
-    definition = convert(given, Definition)
+    rules = {key: fields.pop(key) for key in list(fields) if key.endswith("_rule")}
+    definition = convert(fields, Definition)
     for position, constraint in enumerate(definition.time_constraints):
         try:
             check(constraint)
@@ -125,7 +124,7 @@ def encode_event(event: Event) -> dict[str, Any]:
 
 def _without_null(constraint: Any) -> Any:
     """Leave out null members, with which Heat says that a property was not given."""
-    return leave_out_null(constraint) if isinstance(constraint, dict) else constraint
+    return given(constraint, TimeConstraint) if isinstance(constraint, dict) else constraint
 
 
 def _given(value: str | UnsetType, default: str) -> str:

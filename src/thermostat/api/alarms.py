@@ -25,7 +25,7 @@ from thermostat.db.history import Author
 from thermostat.db.paging import SortKey, UnknownMarker
 from thermostat.db.references import BadReference
 
-_FILTERS = (
+FILTERS = (
     "all_projects",
     "project_id",
     "user_id",
@@ -37,7 +37,7 @@ _FILTERS = (
     "timestamp",
     "repeat_actions",
 )
-_SORT_KEYS = (
+SORT_KEYS = (
     "alarm_id",
     "name",
     "type",
@@ -51,7 +51,15 @@ _SORT_KEYS = (
     "state_timestamp",
 )
 _NEWEST_FIRST = (SortKey("timestamp_us", descending=True), SortKey("alarm_id", descending=True))
-_EVENT_FILTERS = ("event_id", "type", "user_id", "project_id", "on_behalf_of", "severity")
+EVENT_FIELDS = (
+    "event_id",
+    "type",
+    "user_id",
+    "project_id",
+    "on_behalf_of",
+    "severity",
+    "timestamp",
+)
 _NEWEST_EVENT_FIRST = (SortKey("position", descending=True),)
 
 
@@ -110,7 +118,7 @@ class AlarmsResource(AlarmNoun):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List the project's alarms that the query matches, by default the newest first."""
-        where = alarm_filters(query_terms(req), _FILTERS)
+        where = alarm_filters(query_terms(req), FILTERS)
         own = caller(req).project_id
         everything = where.pop("all_projects", False)
         if everything or where.get("project_id", own) != own:
@@ -119,7 +127,7 @@ class AlarmsResource(AlarmNoun):
             authorize(self._services.enforcer, req, policies.GET_ALARMS)
             where["project_id"] = own
         try:
-            found = self._services.alarms.list(where, page(req, _SORT_KEYS, _NEWEST_FIRST))
+            found = self._services.alarms.list(where, page(req, SORT_KEYS, _NEWEST_FIRST))
         except UnknownMarker as error:
             raise bad_field("marker", f"there is no alarm {error}") from error
         _answer(resp, [alarm_form.encode(alarm) for alarm in found])
@@ -223,8 +231,8 @@ class HistoryResource(AlarmNoun):
     def on_get(self, req: falcon.Request, resp: falcon.Response, alarm_id: str) -> None:
         """List the events that the query matches, the newest first."""
         self._get(req, alarm_id, policies.ALARM_HISTORY)
-        where = event_filters(query_terms(req), (*_EVENT_FILTERS, "timestamp"))
-        wanted = page(req, (*_EVENT_FILTERS, "timestamp"), _NEWEST_EVENT_FIRST)
+        where = event_filters(query_terms(req), EVENT_FIELDS)
+        wanted = page(req, EVENT_FIELDS, _NEWEST_EVENT_FIRST)
         try:
             events = self._services.alarms.history(alarm_id, where, wanted)
         except UnknownMarker as error:

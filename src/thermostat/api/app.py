@@ -11,6 +11,7 @@ from thermostat.api import errors
 from thermostat.api.alarms import AlarmResource, AlarmsResource, HistoryResource, StateResource
 from thermostat.api.auth import protect
 from thermostat.api.context import ContextMiddleware
+from thermostat.api.description import DescriptionResource
 from thermostat.api.health import HealthResource
 from thermostat.api.metrics import DatabaseMetrics, MetricsResource, RequestMetrics
 from thermostat.api.preview import PreviewResource
@@ -45,6 +46,7 @@ def create_api(services: Services) -> falcon.App[Any, Any]:
     errors.install(app)
     services.registry.register(DatabaseMetrics(services))
     app.add_route("/", RootResource())
+    app.add_route("/openapi.json", DescriptionResource())
     app.add_route("/healthcheck", HealthResource(services))
     app.add_route("/metrics", MetricsResource(services.registry))
     app.add_route("/v2/alarms", AlarmsResource(services))

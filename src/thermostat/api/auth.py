@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 LOG = logging.getLogger(__name__)
-PUBLIC_PATHS = frozenset({"", "/", "/healthcheck", "/metrics"})
+PUBLIC_PATHS = frozenset({"", "/", "/openapi.json", "/healthcheck", "/metrics"})
 CACHE_KEY = "thermostat.token_cache"
 MAX_TOKENS = 10_000
 """How many validated tokens are remembered; each takes a few kilobytes."""

@@ -30,24 +30,27 @@ MAX_DEPTH = 20
 MAX_PARTS = 100
 """How many sub-rules and references a rule may have."""
 FEWEST_OPERANDS = 2
-_CONNECTIVES = ("and", "or", "not")
-_TYPES = ("threshold", "alarm", *OUTSIDE_TYPES)
+CONNECTIVES = ("and", "or", "not")
+SUB_TYPES = ("threshold", "alarm", *OUTSIDE_TYPES)
+"""What a part of a rule may be, by its `type`."""
 
-_AlarmId = Annotated[str, Meta(min_length=1, max_length=255, pattern="^[^\\x00]*$")]
+AlarmId = Annotated[str, Meta(min_length=1, max_length=255, pattern="^[^\\x00]*$")]
 
 
-class _Combination(msgspec.Struct, forbid_unknown_fields=True):
-    alarm_ids: Annotated[tuple[_AlarmId, ...], Meta(min_length=2, max_length=MAX_PARTS)]
+class CombinationForm(msgspec.Struct, forbid_unknown_fields=True):
+    """A combination as clients send it."""
+
+    alarm_ids: Annotated[tuple[AlarmId, ...], Meta(min_length=2, max_length=MAX_PARTS)]
     operator: Combine = Combine.AND
 
 
 class _Reference(msgspec.Struct, forbid_unknown_fields=True):
-    alarm_id: _AlarmId
+    alarm_id: AlarmId
 
 
 def decode_combination(name: str, document: Mapping[str, Any]) -> CombinationRule:
     """Give the rule of a JSON object that stands in this field. Raises the 400 that names it."""
-    rule = convert(given(document), _Combination, name)
+    rule = convert(given(document, CombinationForm), CombinationForm, name)
     for position, alarm_id in enumerate(rule.alarm_ids):
         if alarm_id in rule.alarm_ids[:position]:
             raise bad_field(f"{name}.alarm_ids[{position}]", f"{alarm_id} is there already")
@@ -56,10 +59,10 @@ def decode_combination(name: str, document: Mapping[str, Any]) -> CombinationRul
 
 def decode_composite(name: str, document: Mapping[str, Any]) -> CompositeRule:
     """Give the rule of a JSON object that stands in this field. Raises the 400 that names it."""
-    fields = given(document)
+    fields = dict(document)
     suppressor = fields.pop("suppressor", None)
     if suppressor is not None:
-        suppressor = convert(suppressor, _AlarmId, f"{name}.suppressor")
+        suppressor = convert(suppressor, AlarmId, f"{name}.suppressor")
     return CompositeRule(
         expression=_Expressions(name).decode(name, fields, depth=1), suppressor=suppressor
     )
@@ -78,8 +81,12 @@ class _Expressions:
             raise bad_field(name, "must be an object: a sub-rule, or one of and, or, not")
         if depth > MAX_DEPTH:
             raise bad_field(name, f"is nested more than {MAX_DEPTH} deep")
-        fields = given(document)
-        word = next((word for word in _CONNECTIVES if word in fields), None)
+        fields = {
+            field: value
+            for field, value in document.items()
+            if value is not None or field not in CONNECTIVES
+        }
+        word = next((word for word in CONNECTIVES if word in fields), None)
         if word is None:
             return self._part(name, fields)
         operand = fields.pop(word)
@@ -104,9 +111,9 @@ class _Expressions:
         self._parts += 1
         if self._parts > MAX_PARTS:
             raise bad_field(self._name, f"has more than {MAX_PARTS} sub-rules and references")
-        if "type" not in fields:
-            raise bad_field(f"{name}.type", "Mandatory field missing.")
-        match fields.pop("type"):
+        match fields.pop("type", None):
+            case None:
+                raise bad_field(f"{name}.type", "Mandatory field missing.")
             case "threshold":
                 return Leaf(decode_threshold(name, fields))
             case "alarm":
@@ -114,7 +121,7 @@ class _Expressions:
             case str(kind) if kind in OUTSIDE_TYPES:
                 return OutsideLeaf(decode_outside(kind, name, fields))
             case other:
-                raise bad_field(f"{name}.type", f"{other!r:.100} is not one of {_words(_TYPES)}")
+                raise bad_field(f"{name}.type", f"{other!r:.100} is not one of {_words(SUB_TYPES)}")
 
 
 def _words(words: Sequence[str]) -> str:

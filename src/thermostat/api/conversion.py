@@ -27,6 +27,12 @@ def convert(document: Any, kind: type[Value], name: str = "") -> Value:
         raise bad_field(".".join(filter(None, (name, path))) or "body", reason) from error
 
 
-def given(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what is null: it means the default."""
-    return {field: value for field, value in document.items() if value is not None}
+def given(document: Mapping[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Leave out this kind's fields that are null: it means the default.
+
+    A name that the kind does not have stays, to be refused.
+    """
+    known = kind.__struct_encode_fields__
+    return {
+        field: value for field, value in document.items() if value is not None or field not in known
+    }

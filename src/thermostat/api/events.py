@@ -11,7 +11,7 @@ from thermostat.api.errors import bad_field
 
 def decode_event(name: str, document: Mapping[str, Any]) -> EventRule:
     """Give the rule that stands in this field. Raises the 400 that names it."""
-    fields = given(document)
+    fields = given(document, EventRule)
     query = fields.get("query", [])
     if not isinstance(query, list):
         raise bad_field(f"{name}.query", "must be a list of conditions")
@@ -22,8 +22,10 @@ def decode_event(name: str, document: Mapping[str, Any]) -> EventRule:
 
 
 def _condition(name: str, document: Any) -> EventCondition:
-    if isinstance(document, dict):  # a null or empty operator means the default
-        document = {key: value for key, value in document.items() if value not in (None, "")}
+    if isinstance(document, dict):
+        document = given(document, EventCondition)
+        if document.get("op") == "":  # it means the default
+            del document["op"]
         value = document.get("value")
         if isinstance(value, int | float):
             document["value"] = str(value).lower() if isinstance(value, bool) else str(value)

@@ -12,7 +12,7 @@ from thermostat.api.errors import bad_field
 
 def decode_outside(kind: str, name: str, document: Mapping[str, Any]) -> OutsideRule:
     """Give the rule of this type that stands in this field. Raises the 400 that names it."""
-    fields = given(document)
+    fields = given(document, OUTSIDE_TYPES[kind])
     if "type" in fields:
         raise bad_field(f"{name}.type", "Unknown attribute.")
     rule = convert({**fields, "type": kind}, OUTSIDE_TYPES[kind], name)

@@ -34,7 +34,7 @@ MOST_NAMED = 50
 RETRY_AFTER_S = 5
 
 
-class _Span(msgspec.Struct, frozen=True):
+class Span(msgspec.Struct, frozen=True):
     """The time over which the alarm is judged."""
 
     hours: Annotated[float, Meta(gt=0)] | None = None
@@ -42,7 +42,7 @@ class _Span(msgspec.Struct, frozen=True):
     end: str | None = None
 
 
-_SPAN_FIELDS = _Span.__struct_fields__
+_SPAN_FIELDS = Span.__struct_fields__
 DEFAULT_HOURS = 6.0
 MOST_HOURS = 168.0
 
@@ -59,7 +59,7 @@ class PreviewResource(AlarmNoun):
         authorize(self._services.enforcer, req, policies.PREVIEW_ALARM)
         document = read_object(req)
         given = {field: document.pop(field) for field in _SPAN_FIELDS if field in document}
-        start_us, end_us = self._span(convert(given, _Span))
+        start_us, end_us = self._span(convert(given, Span))
         alarm = self._defined(req, document, str(uuid.uuid4()))
         with references_checked():
             self._services.alarms.check_references(alarm)
@@ -82,7 +82,7 @@ class PreviewResource(AlarmNoun):
         resp.content_type = falcon.MEDIA_JSON
         resp.data = msgspec.json.encode(_shape(found, start_us, end_us))
 
-    def _span(self, span: _Span) -> tuple[int, int]:
+    def _span(self, span: Span) -> tuple[int, int]:
         """Give start and end in microseconds of event time."""
         now_us = self._services.now_us()
         end_us = now_us if span.end is None else _instant_us("end", span.end)

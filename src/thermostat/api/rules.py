@@ -18,7 +18,7 @@ from thermostat.api.threshold import decode_threshold
 
 
 def _decode_load_balancer(name: str, document: Mapping[str, Any]) -> LoadBalancerRule:
-    return convert(given(document), LoadBalancerRule, name)
+    return convert(given(document, LoadBalancerRule), LoadBalancerRule, name)
 
 
 DECODERS: Mapping[str, Callable[[str, Mapping[str, Any]], Rule]] = {
@@ -39,7 +39,9 @@ def decode_rule(kind: str, document: Mapping[str, Any]) -> Rule:
         raise bad_field("type", f"{kind!r} is not one of {', '.join(DECODERS)}")
     name = f"{kind}_rule"
     for other in document:
-        if other.endswith("_rule") and other != name and document[other] is not None:
+        if other.removesuffix("_rule") not in DECODERS:
+            raise bad_field(other, "Unknown attribute.")
+        if other != name and document[other] is not None:
             raise bad_field(other, f"an alarm of type {kind} has only {name}")
     rule = document.get(name)
     if not isinstance(rule, dict):

@@ -20,7 +20,7 @@ from thermostat.store.base import InvalidSelection, PeriodStatistics, Selection
 MOST_OBJECTS = 100_000
 """The largest `limit`."""
 
-_FUNCTIONS: Mapping[str, Callable[[PeriodStatistics], float]] = {
+FUNCTIONS: Mapping[str, Callable[[PeriodStatistics], float]] = {
     "count": lambda one: one.count,
     "min": lambda one: one.minimum,
     "max": lambda one: one.maximum,
@@ -29,7 +29,7 @@ _FUNCTIONS: Mapping[str, Callable[[PeriodStatistics], float]] = {
     "stddev": lambda one: one.stddev,
     "last": lambda one: one.last,
 }
-_DEFAULT_FUNCTIONS = ("count", "min", "max", "avg", "sum")
+DEFAULT_FUNCTIONS = ("count", "min", "max", "avg", "sum")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -144,8 +144,8 @@ def _functions(req: falcon.Request) -> Sequence[str] | None:
         raise bad_field("aggregate.param", "no function takes a parameter here")
     chosen = all_values(req, "aggregate.func")
     for function in chosen:
-        if function not in _FUNCTIONS:
-            known = ", ".join(_FUNCTIONS)
+        if function not in FUNCTIONS:
+            known = ", ".join(FUNCTIONS)
             raise bad_field("aggregate.func", f"{function!r} is not one of {known}")
     return chosen or None
 
@@ -154,7 +154,7 @@ def _shape(
     one: PeriodStatistics, period_s: int | None, functions: Sequence[str] | None
 ) -> dict[str, Any]:
     """Give Ceilometer's object; chosen functions also stand under `aggregate`, as there."""
-    values = {name: _FUNCTIONS[name](one) for name in functions or _DEFAULT_FUNCTIONS}
+    values = {name: FUNCTIONS[name](one) for name in functions or DEFAULT_FUNCTIONS}
     return {
         **values,
         **({"aggregate": values} if functions else {}),

@@ -9,7 +9,7 @@ import msgspec
 
 from thermostat.alarms.query import Condition, Operator, QueryError
 from thermostat.alarms.rules import ThresholdRule
-from thermostat.api.conversion import convert
+from thermostat.api.conversion import convert, given
 from thermostat.api.errors import bad_field
 
 _HOLDING_SIDE: Mapping[Operator, Operator] = {
@@ -21,7 +21,7 @@ _HOLDING_SIDE: Mapping[Operator, Operator] = {
 """On which side of the threshold an alarm may clear, by how datapoints are compared with it."""
 
 
-class _Term(msgspec.Struct, forbid_unknown_fields=True):
+class QueryTerm(msgspec.Struct, forbid_unknown_fields=True):
     """One condition as clients send it; `type` is Ceilometer's and not needed."""
 
     field: str
@@ -32,7 +32,7 @@ class _Term(msgspec.Struct, forbid_unknown_fields=True):
 
 def decode_threshold(name: str, document: Mapping[str, Any]) -> ThresholdRule:
     """Give the rule of a JSON object that stands in this field. Raises the 400 that names it."""
-    fields = {key: value for key, value in document.items() if value is not None}
+    fields = given(document, ThresholdRule)
     query = fields.get("query", [])
     if not isinstance(query, list):
         raise bad_field(f"{name}.query", "must be a list of conditions")
@@ -71,9 +71,11 @@ def _check_numbers(name: str, rule: ThresholdRule) -> None:
 
 
 def _condition(name: str, document: Any) -> Condition:
-    if isinstance(document, dict):  # a null or empty operator means the default
-        document = {key: value for key, value in document.items() if value not in (None, "")}
-    term = convert(document, _Term, name)
+    if isinstance(document, dict):
+        document = given(document, QueryTerm)
+        if document.get("op") == "":  # it means the default
+            del document["op"]
+    term = convert(document, QueryTerm, name)
     value = str(term.value).lower() if isinstance(term.value, bool) else str(term.value)
     try:
         return Condition(term.field, term.op, value)

@@ -56,7 +56,7 @@ class InvalidSamples(ValueError):  # noqa: N818 - it names what was sent, like I
         self.reason = reason
 
 
-class _HttpSample(msgspec.Struct, kw_only=True, gc=False):
+class HttpSample(msgspec.Struct, kw_only=True, gc=False):
     """One sample as Ceilometer's HTTP publisher writes it."""
 
     name: Id
@@ -72,7 +72,7 @@ class _HttpSample(msgspec.Struct, kw_only=True, gc=False):
     monotonic_time: float | None = None
 
 
-class _BusSample(_HttpSample, kw_only=True, gc=False):
+class BusSample(HttpSample, kw_only=True, gc=False):
     """One sample as Ceilometer writes it on its message bus, by UDP and by TCP."""
 
     name: Id = msgspec.field(name="counter_name")
@@ -81,7 +81,7 @@ class _BusSample(_HttpSample, kw_only=True, gc=False):
     volume: float = msgspec.field(name="counter_volume")
 
 
-_Form = TypeVar("_Form", bound=_HttpSample)
+_Form = TypeVar("_Form", bound=HttpSample)
 _T = TypeVar("_T")
 
 
@@ -97,8 +97,8 @@ class _Decoders(Generic[_Form]):
         return [_parse(self._one.decode, body)] if single else _parse(self._many.decode, body)
 
 
-_http_form = _Decoders(_HttpSample)
-_bus_form = _Decoders(_BusSample)
+_http_form = _Decoders(HttpSample)
+_bus_form = _Decoders(BusSample)
 
 
 def decode_json(body: bytes, *, now_us: int) -> list[Sample]:
@@ -107,7 +107,7 @@ def decode_json(body: bytes, *, now_us: int) -> list[Sample]:
     Timestamps without an offset are UTC. Raises InvalidSamples.
     """
     single = body.lstrip()[:1] == b"{"
-    wire: Sequence[_HttpSample]
+    wire: Sequence[HttpSample]
     try:
         try:
             wire = _http_form.decode(body, single=single)
@@ -142,8 +142,8 @@ def _looks_like_bus_form(body: bytes) -> bool:
     return isinstance(first, dict) and "counter_name" in first
 
 
-def _accept(index: int, item: _HttpSample, latest_us: int) -> Sample:
-    bus = isinstance(item, _BusSample)
+def _accept(index: int, item: HttpSample, latest_us: int) -> Sample:
+    bus = isinstance(item, BusSample)
     if not isfinite(item.volume):
         raise InvalidSamples(
             index, "counter_volume" if bus else "volume", "Expected a finite number"

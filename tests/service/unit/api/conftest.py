@@ -10,6 +10,7 @@ from oslo_config import cfg
 
 from tests.service.alarm_requests import HOOK, with_
 from tests.service.alarm_support import open_database
+from tests.service.description import check_answer
 from thermostat.api.app import Services, create_api
 from thermostat.api.policies import load_enforcer
 from thermostat.db.alarms import AlarmRepository
@@ -43,7 +44,7 @@ class FakeTrusts:
 
 
 class Api:
-    """A client whose requests carry an identity."""
+    """A client whose requests carry an identity; the description must know each answer."""
 
     def __init__(self, app):
         self._client = TestClient(app)
@@ -64,7 +65,9 @@ class Api:
             headers = {**headers, "X-Project-Id": project}
         if body is not None:
             options["json"] = body
-        return self._client.simulate_request(method, path, headers=headers, **options)
+        answer = self._client.simulate_request(method, path, headers=headers, **options)
+        check_answer(method, path, answer)
+        return answer
 
 
 @pytest.fixture

@@ -93,8 +93,7 @@ class TestComposite:
             ({"or": [CPU, RULE]}, "composite_rule.or[1].type: Mandatory field missing."),
             (
                 {"or": [CPU, {"type": "event"}]},
-                "composite_rule.or[1].type: 'event' is not one of "
-                "threshold, alarm",
+                "composite_rule.or[1].type: 'event' is not one of threshold, alarm",
             ),
             ({"or": [CPU, CPU], "xor": []}, "composite_rule.xor: has no place beside 'or'"),
             ({"or": [CPU, CPU], "and": [CPU, CPU]}, "composite_rule.or: has no place beside 'and'"),
