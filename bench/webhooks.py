@@ -1,48 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The alarm half at work: notifications delivered, alarms created over HTTP."""
+"""Notifications delivered to a target that answers at once."""
 
 import asyncio
 import json
 import multiprocessing
-import sqlite3
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import urllib3
-import waitress
 from oslo_config import cfg
 
 from thermostat.alarms.model import Alarm, Severity, State, Transition
 from thermostat.alarms.rules import ThresholdRule
-from thermostat.api.app import Services, create_api
-from thermostat.api.policies import load_enforcer
 from thermostat.db.alarms import AlarmRepository
 from thermostat.db.engine import open_engine
 from thermostat.db.history import Author
 from thermostat.db.outbox import Outbox, Status
 from thermostat.db.schema import upgrade
-from thermostat.ingest import Ingest
 from thermostat.notify.opts import GROUP, OPTS
 from thermostat.notify.transports.http import HttpTransport
 from thermostat.notify.worker import Worker
-from thermostat.store.memory import MemoryStore
-from thermostat.trusts import Trusts
 
 HOOKS = 1000
-ALARMS = 200
 CLIENTS = 8
 LIMIT_S = 60.0
 
 
 def run() -> Iterable[dict[str, Any]]:
-    """Yield figures of the notifier and of the alarm API, each beside its floor on this machine."""
+    """Yield the notifier's figure beside its floor on this machine."""
     with tempfile.TemporaryDirectory() as directory, _target() as url:
         ours, posts = _deliver(Path(directory), url), _plain_posts(url)
         yield {
@@ -51,14 +41,6 @@ def run() -> Iterable[dict[str, Any]]:
             "unit": "1/s",
             "peer": f"urllib3 in a loop, nothing kept, {posts:.0f}/s",
             "ratio": round(ours / posts, 2),
-        }
-        ours, commits = _create(Path(directory)), _plain_commits(Path(directory))
-        yield {
-            "name": "create_alarms",
-            "value": round(ours),
-            "unit": "1/s",
-            "peer": f"SQLite, one synced commit each, {commits:.0f}/s",
-            "ratio": round(ours / commits, 2),
         }
 
 
@@ -123,60 +105,6 @@ def _plain_posts(url: str) -> float:
         pool.request("POST", url, body=body)
 
     return _rate(post, HOOKS // 2)
-
-
-def _create(directory: Path) -> float:
-    """Give alarms created per second through a real HTTP server."""
-    conf = cfg.ConfigOpts()
-    conf([], default_config_files=[], default_config_dirs=[])
-    engine = open_engine(f"sqlite:///{directory}/alarms.sqlite")
-    upgrade(engine)
-    store = MemoryStore()
-    services = Services(
-        store=store,
-        ingest=Ingest(store, lambda _batch: None),
-        alarms=AlarmRepository(engine),
-        outbox=Outbox(engine),
-        enforcer=load_enforcer(conf),
-        trusts=Trusts(conf),
-        schemes=frozenset({"http"}),
-        alarm_changed=lambda _alarm_id: None,
-    )
-    server = waitress.create_server(
-        create_api(services), host="127.0.0.1", port=0, threads=2 * CLIENTS
-    )
-    threading.Thread(target=server.run, daemon=True).start()
-    url = f"http://127.0.0.1:{server.effective_port}/v2/alarms"
-    pool = urllib3.PoolManager(maxsize=CLIENTS)
-    headers = {"X-Project-Id": "project", "X-User-Id": "user", "X-Roles": "member"}
-
-    def create(number: int) -> None:
-        rule = {"meter_name": "cpu_util", "threshold": 70, "comparison_operator": "gt"}
-        alarm = {"name": f"alarm {number}", "type": "threshold", "threshold_rule": rule}
-        answer = pool.request("POST", url, json=alarm, headers=headers)
-        if answer.status != 201:
-            raise RuntimeError(f"HTTP {answer.status}: {answer.data!r}")
-
-    begun = time.perf_counter()
-    with ThreadPoolExecutor(CLIENTS) as clients:
-        list(clients.map(create, range(ALARMS)))
-    seconds = time.perf_counter() - begun
-    server.close()
-    engine.dispose()
-    return ALARMS / seconds
-
-
-def _plain_commits(directory: Path) -> float:
-    connection = sqlite3.connect(directory / "plain.sqlite", isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("CREATE TABLE alarm (alarm_id INTEGER PRIMARY KEY, rule TEXT)")
-    rate = _rate(
-        lambda number: connection.execute("INSERT INTO alarm VALUES (?, ?)", (number, "x" * 500)),
-        ALARMS,
-    )
-    connection.close()
-    return rate
 
 
 def _rate(act: Callable[[int], object], times: int) -> float:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which actions an alarm may have."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 import falcon
@@ -14,7 +14,7 @@ TRUST_PREFIX = "trust+"
 MAX_URL = 4096
 
 
-def check_actions(alarm: Alarm, schemes: Collection[str], *, is_admin: bool) -> None:
+def check_actions(alarm: Alarm, schemes: Collection[str], *, is_admin: Callable[[], bool]) -> None:
     """Raise the 400 or 403 that names the field unless all of the alarm's actions can be called."""
     for state in State:
         field = f"{state.value.replace(' ', '_')}_actions"
@@ -32,7 +32,9 @@ def trust_actions(alarm: Alarm) -> frozenset[str]:
     )
 
 
-def _check(field: str, action: str, schemes: Collection[str], *, is_admin: bool) -> None:
+def _check(
+    field: str, action: str, schemes: Collection[str], *, is_admin: Callable[[], bool]
+) -> None:
     if len(action) > MAX_URL:
         raise bad_field(field, f"a URL is longer than {MAX_URL} characters")
     if not action.isprintable() or " " in action:
@@ -45,7 +47,7 @@ def _check(field: str, action: str, schemes: Collection[str], *, is_admin: bool)
     if parts.scheme not in schemes:
         known = ", ".join(sorted(schemes))
         raise bad_field(field, f"Unsupported action scheme {parts.scheme!r}: use one of {known}")
-    if parts.scheme in ADMIN_SCHEMES and not is_admin:
+    if parts.scheme in ADMIN_SCHEMES and not is_admin():
         raise falcon.HTTPForbidden(
             description=f"{field}: actions of scheme {parts.scheme!r} are for administrators"
         )

@@ -104,10 +104,13 @@ class AlarmNoun:
                 )
 
     def _check_actions(self, req: falcon.Request, alarm: Alarm) -> None:
-        is_admin = is_allowed(
-            self._services.enforcer, req, policies.USE_ADMIN_ACTIONS, _owner(alarm)
+        check_actions(
+            alarm,
+            self._services.schemes,
+            is_admin=lambda: is_allowed(
+                self._services.enforcer, req, policies.USE_ADMIN_ACTIONS, _owner(alarm)
+            ),
         )
-        check_actions(alarm, self._services.schemes, is_admin=is_admin)
 
     def _is_admin(self, req: falcon.Request) -> bool:
         return is_allowed(self._services.enforcer, req, policies.GET_ALL_ALARMS, {})

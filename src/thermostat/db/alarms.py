@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from thermostat.alarms.model import Alarm, Standing, State, Transition
 from thermostat.alarms.rules import RULE_TYPES
 from thermostat.db import recording
-from thermostat.db.engine import writer
+from thermostat.db.engine import MOST_IDS
 from thermostat.db.history import Author, Change, Event, note
 from thermostat.db.mapping import (
     STANDING_COLUMNS,
@@ -25,6 +25,7 @@ from thermostat.db.mapping import (
 from thermostat.db.paging import Page, UnknownMarker, after, order
 from thermostat.db.references import check_references
 from thermostat.db.tables import ALARM, EVALUATOR, HISTORY, RETIRED_TRUST
+from thermostat.db.writing import writer
 
 LOG = logging.getLogger(__name__)
 MANUALLY_SET = "Manually set via API"
@@ -74,6 +75,16 @@ class AlarmRepository:
             )
             yield from map(read, rows)
 
+    def standing_of(self, alarm_ids: Collection[str]) -> Sequence[Standing]:
+        """Give those of these alarms that are enabled."""
+        read, ids = StandingReader().standing, sorted(alarm_ids)
+        with self._reads.begin() as connection:
+            return [
+                read(row)
+                for begin in range(0, len(ids), MOST_IDS)
+                for row in connection.execute(_STANDING_OF, {"ids": ids[begin : begin + MOST_IDS]})
+            ]
+
     def list(self, where: Mapping[str, Any], page: Page) -> Sequence[Alarm]:
         """Give the alarms whose columns have these values, in order. Raises UnknownMarker."""
         query = select(ALARM).where(*(ALARM.c[name] == value for name, value in where.items()))
@@ -109,7 +120,7 @@ class AlarmRepository:
         """Add an alarm. Raises BadReference."""
         with self._writes.begin() as connection:
             check_references(connection, alarm)
-            connection.execute(insert(ALARM), to_row(alarm))
+            connection.execute(_INSERT, to_row(alarm))
             detail, now_us = describe(alarm), alarm.timestamp_us
             note(connection, alarm, Change.CREATION, detail, author=author, timestamp_us=now_us)
 
@@ -225,6 +236,10 @@ class AlarmRepository:
             return connection.execute(old).rowcount
 
 
+_STANDING_OF = select(*STANDING_COLUMNS).where(
+    ALARM.c.enabled.is_(True), ALARM.c.alarm_id.in_(bindparam("ids", expanding=True))
+)
+_INSERT = insert(ALARM)
 _UPDATE = update(ALARM).where(ALARM.c.alarm_id == bindparam("of"))
 
 

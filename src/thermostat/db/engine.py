@@ -6,6 +6,8 @@ from typing import Any
 from oslo_config import cfg
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 
+from thermostat.db.writing import WRITES
+
 GROUP = "database"
 OPTS = [
     cfg.StrOpt(
@@ -32,7 +34,6 @@ OPTS = [
 BUSY_TIMEOUT_MS = 30_000
 MOST_IDS = 500
 """How many rows one query asks for by id: databases limit the parameters of a statement."""
-WRITES = "thermostat_writes"
 
 
 class DatabaseError(Exception):
@@ -53,15 +54,6 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
-def writer(engine: Engine) -> Engine:
-    """Give the same engine for transactions that write.
-
-    On SQLite they take the write lock when they begin: a lock taken later, over a snapshot that
-    another writer has made old, could only fail.
-    """
-    return engine.execution_options(**{WRITES: True})
-
-
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions begin in _begin_sqlite, not in the driver
     cursor = connection.cursor()
@@ -73,5 +65,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
+    # A writer takes the write lock when it begins: a lock taken later, over a snapshot that another
+    # process has made old, could only fail.
     writes = connection.get_execution_options().get(WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -14,6 +14,8 @@ from thermostat.alarms.model import Alarm
 from thermostat.db.mapping import to_json
 from thermostat.db.tables import HISTORY
 
+_INSERT = insert(HISTORY)
+
 
 class Change(StrEnum):
     """What a history row tells of; the values are Aodh's."""
@@ -84,4 +86,4 @@ def note(
 ) -> None:
     """Write one history row."""
     row = event_row(alarm, change, detail, author=author, timestamp_us=timestamp_us)
-    connection.execute(insert(HISTORY), row)
+    connection.execute(_INSERT, row)

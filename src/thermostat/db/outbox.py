@@ -22,9 +22,9 @@ from sqlalchemy import (
 )
 
 from thermostat.alarms.model import Alarm, Transition
-from thermostat.db.engine import writer
 from thermostat.db.mapping import to_json
 from thermostat.db.tables import NOTIFICATION, RETIRED_TRUST
+from thermostat.db.writing import writer
 
 
 class Status(StrEnum):

@@ -9,7 +9,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
-from thermostat.db.engine import DatabaseError, writer
+from thermostat.db.engine import DatabaseError
+from thermostat.db.writing import writer
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 

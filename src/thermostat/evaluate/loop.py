@@ -14,7 +14,7 @@ from typing import Protocol
 from oslo_config import cfg
 from prometheus_client import CollectorRegistry
 
-from thermostat.alarms.model import Alarm, Standing, Transition
+from thermostat.alarms.model import Standing, Transition
 from thermostat.alarms.rules import ENGINE_TYPES, rule_type
 from thermostat.evaluate.engine import Engine
 from thermostat.evaluate.inbox import Inbox
@@ -60,8 +60,8 @@ class Alarms(Protocol):
         """Give what the evaluator needs of every enabled alarm of these types."""
         ...
 
-    def find(self, alarm_id: str) -> Alarm | None:
-        """Give an alarm of any project, or None."""
+    def standing_of(self, alarm_ids: Collection[str]) -> Sequence[Standing]:
+        """Give what the evaluator needs of those of these alarms that are enabled."""
         ...
 
     def record(self, transition: Transition) -> bool:
@@ -221,11 +221,10 @@ class Evaluator:
         if not changed:
             return None
         try:
-            found = [self._alarms.find(alarm_id) for alarm_id in changed]
             known = [
-                alarm.standing
-                for alarm in found
-                if alarm is not None and alarm.enabled and rule_type(alarm.rule) in ENGINE_TYPES
+                alarm
+                for alarm in self._alarms.standing_of(changed)
+                if rule_type(alarm.rule) in ENGINE_TYPES
             ]
             for alarm_id in changed - {alarm.alarm_id for alarm in known}:
                 self._engine.remove(alarm_id)

@@ -15,6 +15,8 @@ from thermostat.trusts import TrustRefused, Trusts, TrustUnavailable
 
 LOG = logging.getLogger(__name__)
 TRUSTS_EVERY_S = 10.0
+REST_S = 1.0
+"""Changes of alarms within this time are looked at together."""
 PURGE_EVERY_S = 3600.0
 US_PER_DAY = 86_400_000_000
 
@@ -90,5 +92,6 @@ class Housekeeper:
                     purged = time.monotonic()
             except Exception:  # the loop must go on: the database may be back soon
                 LOG.exception("Housekeeping failed; trying again")
+            self._stop.wait(REST_S)
             self._due.wait(TRUSTS_EVERY_S)
             self._due.clear()

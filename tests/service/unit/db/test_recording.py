@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.service.alarm_support import ALICE, NOW_US, make_alarm, make_transition, told
 from thermostat.alarms.model import State
-from thermostat.db.engine import writer
 from thermostat.db.tables import ALARM, HISTORY, NOTIFICATION
+from thermostat.db.writing import writer
 
 UNIQUE = {"event_id", "notification_id", "request_id", "position"}
 """Columns that differ however often the same is written."""

@@ -23,11 +23,11 @@ from thermostat.alarms.rules import (
     ThresholdRule,
 )
 from thermostat.db.alarms import AlarmNotFound
-from thermostat.db.engine import writer
 from thermostat.db.mapping import _Shared, to_row
 from thermostat.db.outbox import Outcome, Status
 from thermostat.db.paging import Page, SortKey, UnknownMarker
 from thermostat.db.tables import ALARM
+from thermostat.db.writing import writer
 
 BY_NAME = [SortKey("name"), SortKey("alarm_id")]
 

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from tests.service.alarm_support import make_alarm, open_database
 from thermostat.cmd import dbsync
 from thermostat.db.alarms import AlarmRepository
-from thermostat.db.engine import open_engine, writer
+from thermostat.db.engine import open_engine
 from thermostat.db.mapping import to_row
 from thermostat.db.schema import (
     SchemaError,
@@ -17,6 +17,7 @@ from thermostat.db.schema import (
     upgrade,
 )
 from thermostat.db.tables import METADATA
+from thermostat.db.writing import writer
 
 
 @pytest.fixture

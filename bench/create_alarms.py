@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Alarms created over HTTP: by thermostat-server as it is, few alarms resident and many.
+
+The server is the real process with keystonemiddleware and its token cache; the Keystone that it
+validates one token with is a stand-in. The clients are in a process of their own.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench import _fleet
+from bench._dataset import BASE_US, write_alarms
+from bench._keystone import PROJECT, USER
+from bench._processes import free_port, resident_bytes, running, settings, wait_for
+from bench._processes import run as run_to_end
+from thermostat.alarms.model import Alarm
+
+RESIDENT = 100_000
+CREATED = 3_000
+CLIENTS = 8
+
+
+def run() -> Iterator[dict[str, Any]]:
+    """Yield alarms a second, with none and with 100 000 of the project's alarms there before."""
+    few, many = (created_per_s(resident) for resident in (0, RESIDENT))
+    yield {"name": "create_alarms", "value": round(few), "unit": "1/s"}
+    yield {
+        "name": "create_alarms_of_100k",
+        "value": round(many),
+        "unit": "1/s",
+        "peer": f"the same with none, {few:.0f}/s",
+        "ratio": round(many / few, 2),
+    }
+
+
+def created_per_s(resident: int) -> float:
+    """Give how many alarms a second are created beside so many that the project has."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="thermostat-")))
+        write_alarms(directory / "alarms.sqlite", _alarms(resident))
+        url = serve(stack, directory)
+        clients = (sys.executable, "-m", "bench._clients", url, str(CREATED), str(CLIENTS))
+        printed = run_to_end(directory / "clients.log", *clients)
+        return float(json.loads(printed)["per_s"])
+
+
+def _alarms(count: int) -> Iterator[Alarm]:
+    """Give alarms of one project."""
+    for alarm in _fleet.alarms(count, BASE_US):
+        yield msgspec.structs.replace(alarm, project_id=PROJECT, user_id=USER)
+
+
+def serve(stack: ExitStack, directory: Path) -> str:
+    """Start a Keystone that knows one token, and the server; give the server's URL."""
+    keystone, port = free_port(), free_port()
+    auth_url = f"http://127.0.0.1:{keystone}"
+    log = directory / "keystone.log"
+    stand_in = running(log, sys.executable, "-m", "bench._keystone", str(keystone))
+    wait_for(auth_url, stack.enter_context(stand_in), log)
+    login = {
+        "auth_type": "password",
+        "auth_url": auth_url,
+        "username": "thermostat",
+        "password": "none",
+        "project_name": "service",
+        "user_domain_id": "default",
+        "project_domain_id": "default",
+    }
+    configuration, log = directory / "server.conf", directory / "server.log"
+    configuration.write_text(
+        settings(
+            api={"port": port},
+            database={"connection": f"sqlite:///{directory}/alarms.sqlite"},
+            store={"path": directory / "samples", "min_free_mb": 0},
+            keystone_authtoken={**login, "www_authenticate_uri": auth_url},
+            service_auth=login,
+        )
+    )
+    server = Path(sys.executable).with_name("thermostat-server")
+    process = stack.enter_context(running(log, server, "--config-file", configuration))
+    url = f"http://127.0.0.1:{port}"
+    wait_for(f"{url}/healthcheck", process, log, timeout_s=120)
+    print(f"  {resident_bytes(process.pid) / 1e6:.0f} MB resident", file=sys.stderr)
+    return url
