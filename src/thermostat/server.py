@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 from oslo_config import cfg
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
+from thermostat.api.actions import without_trusts
 from thermostat.api.app import create_app
+from thermostat.api.auth import has_no_authentication
 from thermostat.api.policies import load_enforcer
 from thermostat.api.serve import HttpServer
 from thermostat.api.services import Services
@@ -97,7 +99,9 @@ class Server:
             outbox=outbox,
             enforcer=load_enforcer(conf),
             trusts=trusts,
-            schemes=frozenset(transports),
+            schemes=without_trusts(transports)
+            if has_no_authentication(conf)
+            else frozenset(transports),
             alarm_changed=self._alarm_changed,
             overload=evaluator.overload,
             checks={

@@ -12,6 +12,7 @@ from thermostat.api.errors import bad_field
 ADMIN_SCHEMES = frozenset({"log", "test"})
 TRUST_PREFIX = "trust+"
 MAX_URL = 4096
+NO_TRUSTS = ", which needs a Keystone trust, and this server runs without Keystone"
 
 
 def check_actions(alarm: Alarm, schemes: Collection[str], *, is_admin: Callable[[], bool]) -> None:
@@ -25,11 +26,17 @@ def check_actions(alarm: Alarm, schemes: Collection[str], *, is_admin: Callable[
 def trust_actions(alarm: Alarm) -> frozenset[str]:
     """Give the alarm's actions that are called with a trust."""
     return frozenset(
-        action
-        for state in State
-        for action in alarm.actions(state)
-        if action.startswith(TRUST_PREFIX)
+        action for state in State for action in alarm.actions(state) if _is_of_a_trust(action)
     )
+
+
+def without_trusts(schemes: Collection[str]) -> frozenset[str]:
+    """Give those of these schemes that work without Keystone."""
+    return frozenset(scheme for scheme in schemes if not _is_of_a_trust(scheme))
+
+
+def _is_of_a_trust(action: str) -> bool:
+    return action.startswith(TRUST_PREFIX)
 
 
 def _check(
@@ -44,14 +51,16 @@ def _check(
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise bad_field(field, f"a URL is invalid: {error}") from error
-    if parts.scheme not in schemes:
+    scheme = action.partition(":")[0]  # as it was written: who calls it looks for it so
+    if scheme not in schemes:
         known = ", ".join(sorted(schemes))
-        raise bad_field(field, f"Unsupported action scheme {parts.scheme!r}: use one of {known}")
-    if parts.scheme in ADMIN_SCHEMES and not is_admin():
+        why = "" if any(map(_is_of_a_trust, schemes)) or not _is_of_a_trust(scheme) else NO_TRUSTS
+        raise bad_field(field, f"Unsupported action scheme {scheme!r}{why}: use one of {known}")
+    if scheme in ADMIN_SCHEMES and not is_admin():
         raise falcon.HTTPForbidden(
-            description=f"{field}: actions of scheme {parts.scheme!r} are for administrators"
+            description=f"{field}: actions of scheme {scheme!r} are for administrators"
         )
-    if not host and parts.scheme not in ADMIN_SCHEMES:
+    if not host and scheme not in ADMIN_SCHEMES:
         raise bad_field(field, "a URL has no host")
     if parts.username is not None or parts.password is not None:
         raise bad_field(field, "a URL has a user name or password in it")

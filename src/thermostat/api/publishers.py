@@ -7,17 +7,15 @@ A user of the password file may send samples and do nothing else.
 import logging
 import math
 from collections.abc import Iterable
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-import msgspec
 import webob.exc
 from oslo_config import cfg
 from oslo_middleware.basic_auth import parse_header, parse_token
 from prometheus_client import CollectorRegistry, Counter
 
-from thermostat.api.errors import error_body
 from thermostat.api.htpasswd import PasswordFile, PasswordFileError, Passwords, TooManyTries
+from thermostat.api.refusal import refuse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -85,12 +83,12 @@ class PublisherCheck:
         except TooManyTries as error:
             self._outcomes.labels("throttled").inc()
             message = "Too many wrong passwords; try again later."
-            return _answer(start_response, 429, message, _retry_after(error.retry_after_s))
+            return refuse(start_response, 429, message, _retry_after(error.retry_after_s))
         except PasswordFileError as error:
             LOG.warning("Nobody can send samples with HTTP Basic: %s", error)
             self._outcomes.labels("failed").inc()
             message = "Passwords cannot be checked now."
-            return _answer(start_response, 503, message, _retry_after(RETRY_AFTER_S))
+            return refuse(start_response, 503, message, _retry_after(RETRY_AFTER_S))
         self._outcomes.labels("accepted").inc()
         return self._app(_identified(environ, name), start_response)
 
@@ -98,7 +96,7 @@ class PublisherCheck:
         self._outcomes.labels("refused").inc()
         challenge = ("WWW-Authenticate", f'Basic realm="{REALM}"')
         message = "The user name or the password is wrong."
-        return _answer(start_response, 401, message, challenge)
+        return refuse(start_response, 401, message, challenge)
 
 
 class UnusablePasswordFile(cfg.Error):
@@ -122,12 +120,3 @@ def _identified(environ: "WSGIEnvironment", name: str) -> "WSGIEnvironment":
 
 def _retry_after(seconds: float) -> tuple[str, str]:
     return "Retry-After", str(max(1, math.ceil(seconds)))
-
-
-def _answer(
-    start_response: "StartResponse", status: int, message: str, *headers: tuple[str, str]
-) -> Iterable[bytes]:
-    body = msgspec.json.encode(error_body(status, message))
-    own = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-    start_response(f"{status} {HTTPStatus(status).phrase}", [*own, *headers])
-    return [body]
