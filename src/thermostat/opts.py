@@ -8,7 +8,7 @@ from keystonemiddleware import opts as middleware
 from oslo_config import cfg
 
 from thermostat import ingest, trusts
-from thermostat.api import auth, publishers, serve
+from thermostat.api import actions, auth, publishers, quotas, serve
 from thermostat.db import engine
 from thermostat.evaluate import loop
 from thermostat.notify import opts as notifier
@@ -17,7 +17,7 @@ from thermostat.store import embedded
 from thermostat.store import loading as stores
 
 _OWN = (
-    (serve.GROUP, [*serve.OPTS, *auth.OPTS]),
+    (serve.GROUP, [*serve.OPTS, *auth.OPTS, *quotas.OPTS, *actions.OPTS]),
     (engine.GROUP, engine.OPTS),
     (embedded.GROUP, [*stores.OPTS, *embedded.OPTS]),
     (ingest.GROUP, [*ingest.OPTS, *publishers.OPTS]),

@@ -12,6 +12,7 @@ from thermostat.api.actions import without_trusts
 from thermostat.api.app import create_app
 from thermostat.api.auth import has_no_authentication
 from thermostat.api.policies import load_enforcer
+from thermostat.api.quotas import usual_limits
 from thermostat.api.serve import HttpServer
 from thermostat.api.services import Services
 from thermostat.db.alarms import AlarmRepository
@@ -70,7 +71,8 @@ class Server:
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        alarms, outbox, trusts = AlarmRepository(database), Outbox(database), Trusts(conf)
+        alarms = AlarmRepository(database, usual_limits(conf))
+        outbox, trusts = Outbox(database), Trusts(conf)
         transports = load_transports(conf)
         outside = load_outside_stores(conf)
         self._store = load_store(conf)
@@ -102,6 +104,7 @@ class Server:
             schemes=without_trusts(transports)
             if has_no_authentication(conf)
             else frozenset(transports),
+            max_actions=conf.api.alarm_max_actions,
             alarm_changed=self._alarm_changed,
             overload=evaluator.overload,
             checks={

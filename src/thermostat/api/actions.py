@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 import falcon
+from oslo_config import cfg
 
 from thermostat.alarms.model import Alarm, State
 from thermostat.api.errors import bad_field
@@ -13,12 +14,27 @@ ADMIN_SCHEMES = frozenset({"log", "test"})
 TRUST_PREFIX = "trust+"
 MAX_URL = 4096
 NO_TRUSTS = ", which needs a Keystone trust, and this server runs without Keystone"
+OPTS = [
+    cfg.IntOpt(
+        "alarm_max_actions",
+        default=-1,
+        help="Actions that an alarm may have for each of its states; 0 or less: no limit beyond "
+        "the 100 that there is always.",
+    ),
+]
 
 
-def check_actions(alarm: Alarm, schemes: Collection[str], *, is_admin: Callable[[], bool]) -> None:
-    """Raise the 400 or 403 that names the field unless all of the alarm's actions can be called."""
+def check_actions(
+    alarm: Alarm, schemes: Collection[str], *, is_admin: Callable[[], bool], most: int = -1
+) -> None:
+    """Raise the 400 or 403 that names the field unless all of the alarm's actions can be called.
+
+    It may have `most` for each state if that is above 0.
+    """
     for state in State:
         field = f"{state.value.replace(' ', '_')}_actions"
+        if 0 < most < len(alarm.actions(state)):
+            raise bad_field(field, f"{field} count exceeds maximum value {most}")
         for action in alarm.actions(state):
             _check(field, action, schemes, is_admin=is_admin)
 

@@ -7,7 +7,9 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from thermostat.alarms.constraints import ConstraintError, check
+from thermostat.alarms.events import EventRule
 from thermostat.alarms.model import Alarm, Severity, State, TimeConstraint
+from thermostat.alarms.rules import Rule
 from thermostat.api.conversion import convert, given
 from thermostat.api.errors import bad_field
 from thermostat.api.rules import decode_rule, encode_rule
@@ -64,24 +66,26 @@ def decode(
             raise bad_field(field, "must be a list of URLs")
     rules = {key: fields.pop(key) for key in list(fields) if key.endswith("_rule")}
     definition = convert(fields, Definition)
+    _check_names(definition.time_constraints)
     for position, constraint in enumerate(definition.time_constraints):
         try:
             check(constraint)
         except ConstraintError as error:
             field, _, reason = str(error).partition(": ")
             raise bad_field(f"time_constraints[{position}].{field}", reason) from error
+    rule = decode_rule(definition.type, rules)
     return definition, Alarm(
         alarm_id=alarm_id,
         name=definition.name,
-        description=_given(definition.description, f"{definition.type} alarm rule"),
+        description=_given(definition.description, _description(definition.type, rule)),
         enabled=definition.enabled,
         severity=definition.severity,
-        rule=decode_rule(definition.type, rules),
-        ok_actions=definition.ok_actions,
-        alarm_actions=definition.alarm_actions,
-        insufficient_data_actions=definition.insufficient_data_actions,
+        rule=rule,
+        ok_actions=_distinct(definition.ok_actions),
+        alarm_actions=_distinct(definition.alarm_actions),
+        insufficient_data_actions=_distinct(definition.insufficient_data_actions),
         repeat_actions=definition.repeat_actions,
-        time_constraints=definition.time_constraints,
+        time_constraints=tuple(map(_described, definition.time_constraints)),
         user_id=_given(definition.user_id, user_id),
         project_id=_given(definition.project_id, project_id),
         state=State.INSUFFICIENT_DATA if definition.state is UNSET else definition.state,
@@ -125,6 +129,32 @@ def encode_event(event: Event) -> dict[str, Any]:
 def _without_null(constraint: Any) -> Any:
     """Leave out null members, with which Heat says that a property was not given."""
     return given(constraint, TimeConstraint) if isinstance(constraint, dict) else constraint
+
+
+def _check_names(constraints: tuple[TimeConstraint, ...]) -> None:
+    names = [constraint.name for constraint in constraints]
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            field = f"time_constraints[{position}].name"
+            raise bad_field(field, "Time constraint names must be unique for a given alarm.")
+
+
+def _described(constraint: TimeConstraint) -> TimeConstraint:
+    if constraint.description:
+        return constraint
+    description = f"Time constraint at {constraint.start} lasting for {constraint.duration} seconds"
+    return msgspec.structs.replace(constraint, description=description)
+
+
+def _description(kind: str, rule: Rule) -> str:
+    if isinstance(rule, EventRule):
+        return f"Alarm when {rule.event_type} event occurred."
+    return f"{kind} alarm rule"
+
+
+def _distinct(actions: tuple[str, ...]) -> tuple[str, ...]:
+    """Leave out repetitions."""
+    return tuple(dict.fromkeys(actions))
 
 
 def _given(value: str | UnsetType, default: str) -> str:

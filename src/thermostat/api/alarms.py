@@ -110,6 +110,7 @@ class AlarmNoun:
             is_admin=lambda: is_allowed(
                 self._services.enforcer, req, policies.USE_ADMIN_ACTIONS, _owner(alarm)
             ),
+            most=self._services.max_actions,
         )
 
     def _is_admin(self, req: falcon.Request) -> bool:
@@ -298,7 +299,7 @@ def _author(req: falcon.Request) -> Author:
 
 
 def _not_found(alarm_id: str) -> falcon.HTTPNotFound:
-    return falcon.HTTPNotFound(description=f"Alarm {alarm_id} Not Found")
+    return falcon.HTTPNotFound(description=f"Alarm {alarm_id} not found")
 
 
 def _answer(resp: falcon.Response, document: Any) -> None:

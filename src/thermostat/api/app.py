@@ -16,6 +16,7 @@ from thermostat.api.health import HealthResource
 from thermostat.api.metrics import DatabaseMetrics, MetricsResource, RequestMetrics
 from thermostat.api.preview import PreviewResource
 from thermostat.api.publishers import SAMPLE_PATHS
+from thermostat.api.quotas import ProjectQuotasResource, QuotasResource
 from thermostat.api.root import RootResource
 from thermostat.api.samples import Samples
 from thermostat.api.services import Services
@@ -57,5 +58,7 @@ def create_api(services: Services) -> falcon.App[Any, Any]:
     samples = Samples(services)
     for path in sorted(SAMPLE_PATHS):
         app.add_route(path, samples)
+    app.add_route("/v2/quotas", QuotasResource(services))
+    app.add_route("/v2/quotas/{project_id}", ProjectQuotasResource(services))
     app.add_route("/v2/meters/{meter}/statistics", Statistics(services))
     return app

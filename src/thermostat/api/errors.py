@@ -2,8 +2,8 @@
 """Errors in Aodh's shape: `{"error_message": {"debuginfo", "faultcode", "faultstring"}}`.
 
 A resource raises Falcon's `HTTPError` classes with a `description` that names the field and the
-reason; everything else that it lets through becomes a 403 (policy), a 503 (store, database) or a
-500 without internals.
+reason; everything else that it lets through becomes a 403 (policy, quota), a 503 (store, database)
+or a 500 without internals.
 """
 
 import logging
@@ -14,6 +14,7 @@ import msgspec
 from oslo_policy.policy import InvalidScope, PolicyNotAuthorized
 from sqlalchemy.exc import OperationalError
 
+from thermostat.db.quotas import OverQuota
 from thermostat.store.base import StoreFull, StoreUnavailable
 
 LOG = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ def install(app: falcon.App[Any, Any]) -> None:
     app.set_error_serializer(_serialize)
     # Falcon looks for the most specific class, so that its own errors keep their handler.
     app.add_error_handler(Exception, _unexpected)
-    for refused in (PolicyNotAuthorized, InvalidScope):
+    for refused in (PolicyNotAuthorized, InvalidScope, OverQuota):
         app.add_error_handler(refused, _forbidden)
     for unavailable in (StoreFull, StoreUnavailable):
         app.add_error_handler(unavailable, _store_unavailable)

@@ -31,6 +31,14 @@ def query_terms(req: falcon.Request) -> list[Term]:
     ]
 
 
+def refuse_unknown(req: falcon.Request, *known: str) -> None:
+    """Raise the 400 for a query parameter that is none of these."""
+    for name in req.params:
+        if name not in known:
+            # Aodh's words; the name is in the answer only as far as it is short.
+            raise falcon.HTTPBadRequest(description=f'Unknown argument: "{name:.100}"')
+
+
 def all_values(req: falcon.Request, name: str) -> list[str]:
     """Give every value of a query parameter, in order."""
     given = req.params.get(name, [])

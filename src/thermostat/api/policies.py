@@ -21,6 +21,9 @@ DELETE_ALARM = "telemetry:delete_alarm"
 GET_ALARM_STATE = "telemetry:get_alarm_state"
 CHANGE_ALARM_STATE = "telemetry:change_alarm_state"
 ALARM_HISTORY = "telemetry:alarm_history"
+GET_QUOTAS = "telemetry:get_quotas"
+UPDATE_QUOTAS = "telemetry:update_quotas"
+DELETE_QUOTAS = "telemetry:delete_quotas"
 USE_ADMIN_ACTIONS = "telemetry:use_admin_actions"
 CREATE_SAMPLES = "telemetry:create_samples"
 GET_STATISTICS = "telemetry:get_statistics"
@@ -56,6 +59,20 @@ _RULES = (
     _rule(GET_ALARM_STATE, READER, "Read an alarm's state.", "GET /v2/alarms/{alarm_id}/state"),
     _rule(CHANGE_ALARM_STATE, MEMBER, "Set an alarm's state.", "PUT /v2/alarms/{alarm_id}/state"),
     _rule(ALARM_HISTORY, READER, "Read an alarm's history.", "GET /v2/alarms/{alarm_id}/history"),
+    _rule(
+        GET_QUOTAS,
+        READER,
+        "Read how many alarms a project may have.",
+        "GET /v2/quotas",
+        "GET /v2/quotas/{project_id}",
+    ),
+    _rule(UPDATE_QUOTAS, ADMIN, "Set how many alarms a project may have.", "POST /v2/quotas"),
+    _rule(
+        DELETE_QUOTAS,
+        ADMIN,
+        "Let a project have as many alarms as is configured.",
+        "DELETE /v2/quotas/{project_id}",
+    ),
     _rule(
         USE_ADMIN_ACTIONS,
         ADMIN,

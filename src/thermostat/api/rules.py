@@ -42,10 +42,10 @@ def decode_rule(kind: str, document: Mapping[str, Any]) -> Rule:
         if other.removesuffix("_rule") not in DECODERS:
             raise bad_field(other, "Unknown attribute.")
         if other != name and document[other] is not None:
-            raise bad_field(other, f"an alarm of type {kind} has only {name}")
+            raise bad_field(other, f"{name} and {other} cannot be set at the same time")
     rule = document.get(name)
     if not isinstance(rule, dict):
-        raise bad_field(name, f"an alarm of type {kind} needs it, as an object")
+        raise bad_field(name, f"{name} must be set for {kind} type alarm, as an object")
     return decode(name, rule)
 
 

@@ -36,6 +36,8 @@ class Services:
     """The URL schemes of actions that a transport is installed for."""
     alarm_changed: Callable[[str], None]
     """Called with the alarm's id after each committed change of a definition or state."""
+    max_actions: int = -1
+    """How many actions an alarm may have for each state; 0 or less: no limit."""
     overload: Callable[[], float | None] = lambda: None
     """Gives the seconds after which senders of samples may try again, or None: send on."""
     checks: Mapping[str, Check] = field(default_factory=dict)

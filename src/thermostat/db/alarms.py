@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from thermostat.alarms.model import Alarm, Standing, State, Transition
 from thermostat.alarms.rules import RULE_TYPES
-from thermostat.db import recording
+from thermostat.db import quotas, recording
 from thermostat.db.engine import MOST_IDS
 from thermostat.db.history import Author, Change, Event, note
 from thermostat.db.mapping import (
@@ -42,9 +42,10 @@ class AlarmNotFound(LookupError):  # noqa: N818 - it reads as a state
 class AlarmRepository:
     """The alarms of all projects. Every method may be called from any thread."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, limits: quotas.Limits = quotas.NO_LIMITS) -> None:
         self._reads = engine
         self._writes = writer(engine)
+        self._limits = limits
 
     def check(self) -> str | None:
         """Give the reason why the database cannot be used, or None."""
@@ -117,19 +118,21 @@ class AlarmRepository:
             check_references(connection, alarm)
 
     def create(self, alarm: Alarm, author: Author) -> None:
-        """Add an alarm. Raises BadReference."""
+        """Add an alarm. Raises BadReference and OverQuota."""
         with self._writes.begin() as connection:
             check_references(connection, alarm)
             connection.execute(_INSERT, to_row(alarm))
             detail, now_us = describe(alarm), alarm.timestamp_us
             note(connection, alarm, Change.CREATION, detail, author=author, timestamp_us=now_us)
+            quotas.count(connection, None, alarm, self._limits)
 
     def replace(
         self, alarm_id: str, change: Callable[[Alarm], Alarm], author: Author, now_us: int
     ) -> Alarm:
         """Put `change(current)` in an alarm's place and give it.
 
-        Raises AlarmNotFound, and BadReference if it names alarms that it may not and did not.
+        Raises AlarmNotFound, BadReference if it names alarms that it may not and did not, and
+        OverQuota if it moves to an owner that has as many as it may have.
 
         Its revision grows, and a trust that it no longer has is retired. What was judged is kept
         where it was judged by the same rule. A change that changes nothing writes nothing.
@@ -162,6 +165,7 @@ class AlarmRepository:
                     author=author,
                     timestamp_us=now_us,
                 )
+            quotas.count(connection, current, alarm, self._limits)
             return alarm
 
     def set_state(self, alarm_id: str, state: State, author: Author, now_us: int) -> Alarm:
@@ -200,6 +204,24 @@ class AlarmRepository:
                 _retire(connection, alarm, now_us)
             detail = describe(alarm)
             note(connection, alarm, Change.DELETION, detail, author=author, timestamp_us=now_us)
+            quotas.count(connection, alarm, None, self._limits)
+
+    # -- quotas ---------------------------------------------------------------------------------
+
+    def quota(self, project_id: str) -> int:
+        """Give how many alarms a project may have; -1: as many as it likes."""
+        with self._reads.begin() as connection:
+            return quotas.quota_of(connection, project_id, self._limits)
+
+    def set_quota(self, project_id: str, limit: int) -> None:
+        """Let a project have so many alarms from now on; -1: as many as it likes."""
+        with self._writes.begin() as connection:
+            quotas.set_quota(connection, project_id, limit)
+
+    def delete_quota(self, project_id: str) -> None:
+        """Let a project have as many alarms as the configuration says."""
+        with self._writes.begin() as connection:
+            quotas.delete_quota(connection, project_id)
 
     # -- the evaluator's ------------------------------------------------------------------------
 

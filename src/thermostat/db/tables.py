@@ -52,8 +52,19 @@ ALARM = Table(
     Column("judged_us", BigInteger),
     Column("rule_states", Text, nullable=False, server_default="[]"),
     Column("suppressed", Boolean, nullable=False, server_default=false()),
-    Index(None, "project_id", "timestamp_us"),
+    Index(None, "project_id", "timestamp_us", "alarm_id"),
+    Index(None, "timestamp_us", "alarm_id"),
     Index(None, "enabled"),
+)
+
+# How many alarms each project and each user has (`db/quotas.py`), and the projects' quotas.
+ALARM_OWNER = Table(
+    "alarm_owner",
+    METADATA,
+    Column("kind", String(8), primary_key=True),
+    Column("owner_id", String(255), primary_key=True),
+    Column("alarms", Integer, nullable=False),
+    Column("alarm_quota", Integer),
 )
 
 HISTORY = Table(
@@ -70,6 +81,7 @@ HISTORY = Table(
     Column("severity", String(16), nullable=False),
     Column("timestamp_us", BigInteger, nullable=False),
     Index(None, "alarm_id", "position"),
+    Index(None, "on_behalf_of", "timestamp_us"),
     Index(None, "timestamp_us"),
 )
 

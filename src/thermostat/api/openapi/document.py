@@ -12,12 +12,13 @@ from thermostat.api.openapi import (
     alarms,
     metering,
     public,
+    quotas,
 )
 from thermostat.api.openapi.operation import JSON, Answer, Operation, Operations, Parameter, ref
 from thermostat.api.policies import list_rules
 from thermostat.version import __version__
 
-NOUNS = (alarms, metering, public)
+NOUNS = (alarms, quotas, metering, public)
 """The modules with the tables: each has OPERATIONS, TAG and `schemas()`."""
 
 ERRORS: Mapping[int, str] = {

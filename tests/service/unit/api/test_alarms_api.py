@@ -169,6 +169,10 @@ class TestCreate:
                 with_(time_constraints=[{"name": "n", "start": "0 8 * * *", "duration": -1}]),
                 "time_constraints[0].duration",
             ),
+            (
+                with_(time_constraints=[{"name": "n", "start": "0 8 * * *", "duration": 1}] * 2),
+                "time_constraints[1].name",
+            ),
         ],
     )
     def test_bad_input_names_the_field(self, api, services, document, field):
@@ -242,8 +246,8 @@ class TestRead:
         foreign = api(method, url, ALARM, project="p2", user="bob")
         missing = api(method, f"/v2/alarms/none{path}", ALARM)
         assert foreign.status_code == missing.status_code == 404
-        assert fault(foreign) == f"Alarm {alarm['alarm_id']} Not Found"
-        assert fault(missing) == "Alarm none Not Found"
+        assert fault(foreign) == f"Alarm {alarm['alarm_id']} not found"
+        assert fault(missing) == "Alarm none not found"
         assert api("GET", f"/v2/alarms/{alarm['alarm_id']}").json == alarm
 
     def test_own_alarm_without_the_role_is_forbidden(self, api, alarm):
@@ -299,3 +303,19 @@ class TestReplace:
         assert api("PUT", url, with_rule(threshold="x")).status_code == 400
         assert api("PUT", url, {**alarm, "state": "ok", "state_timestamp": "x"}).status_code == 400
         assert api("GET", url).json == alarm
+
+
+class TestDefaults:
+    def test_time_constraints_describe_themselves(self, api):
+        span = {"name": "n", "start": "0 8 * * *", "duration": 60}
+        own = {**span, "name": "m", "description": "office hours"}
+        answer = api("POST", "/v2/alarms", with_(time_constraints=[span, own]))
+        assert [one["description"] for one in answer.json["time_constraints"]] == [
+            "Time constraint at 0 8 * * * lasting for 60 seconds",
+            "office hours",
+        ]
+
+    def test_an_event_alarm_describes_itself(self, api):
+        rule = {"event_type": "compute.*"}
+        answer = api("POST", "/v2/alarms", {"name": "n", "type": "event", "event_rule": rule})
+        assert answer.json["description"] == "Alarm when compute.* event occurred."
