@@ -51,9 +51,9 @@ def running_server(lab: Lab, directory: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def own_server(lab: Lab, directory: Path) -> Iterator[ServerProcess]:
-    """Give a new server, which the catalogue names meanwhile."""
-    server = ServerProcess(lab, directory)
+def own_server(lab: Lab, directory: Path, **settings: dict[str, object]) -> Iterator[ServerProcess]:
+    """Give a new server with these sections of settings, which the catalogue names meanwhile."""
+    server = ServerProcess(lab, directory, **settings)
     server.start()
     try:
         with registered(lab.cloud("admin"), lab, server.url):

@@ -108,7 +108,8 @@ def running_agent(
 class ServerProcess:
     """One thermostat-server with databases of its own, which can be killed and started again."""
 
-    def __init__(self, lab, directory: Path) -> None:
+    def __init__(self, lab, directory: Path, **settings: dict[str, object]) -> None:
+        """Write its configuration; `settings` has sections beside those that it always has."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -127,6 +128,7 @@ class ServerProcess:
                     "www_authenticate_uri": lab.layout.auth_url,
                 },
                 "service_auth": own_user(lab),
+                **settings,
             },
         )
 

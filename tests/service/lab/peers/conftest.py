@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One server in the lab's catalogue for all that other projects' programs do with it."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -9,9 +11,22 @@ from tests.lab import Lab
 from tests.service.lab.deployment import own_server
 from tests.service.lab.parts import ServerProcess
 
+PUBLISHER = ("ceilometer", "a-secret-of-the-agent")
+"""The user and password with which Ceilometer sends samples."""
+
 
 @pytest.fixture(scope="package")
 def server(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """Give the server, empty at first."""
-    with own_server(lab, tmp_path_factory.mktemp("server")) as server:
+    """Give the server, empty at first; it knows the publisher's password."""
+    directory = tmp_path_factory.mktemp("server")
+    name, password = PUBLISHER
+    passwords = directory / "publishers"
+    subprocess.run(
+        [sys.executable, "-m", "thermostat.cmd.htpasswd", passwords, name],
+        input=f"{password}\n",
+        text=True,
+        check=True,
+    )
+    settings = {"ingest": {"basic_auth_user_file": passwords}}
+    with own_server(lab, directory, **settings) as server:
         yield server
