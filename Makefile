@@ -84,7 +84,7 @@ test-lab: lab-venv ## Run what needs the real cloud, starting it unless it runs
 # -- benchmarks --------------------------------------------------------------------------------
 
 .PHONY: bench
-bench: bench-venv ## Measure: one line of JSON per figure (see docs/benchmarks.md)
+bench: bench-venv lab-venv ## Measure: one line of JSON per figure (see docs/benchmarks.md)
 	@$(PYTHON) -m bench
 
 # -- packages and collection: dist, collection, test-collection ... ------------------------------
