@@ -63,7 +63,8 @@ types: venv ## Check types: mypy --strict
 
 test-unit: venv ## Run the unit tests of the services
 	$(say) "unit tests of the services"
-	@$(SERVICE_TESTS) tests/service/unit --ignore tests/service/unit/heat_plugins
+	@$(SERVICE_TESTS) -n auto --dist worksteal tests/service/unit \
+	    --ignore tests/service/unit/heat_plugins
 
 test-contract: venv ## Run the contract tests: stores, transports, the API from outside
 	$(say) "contract tests of the services"

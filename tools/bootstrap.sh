@@ -24,7 +24,7 @@ LAB_PACKAGES="libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils
 
 # openstack.cloud 2.5, in ansible 12, does not work with openstacksdk 4.15 and later, which has no
 # openstack.version any more.
-VENV_WANTS="pytest hypothesis schemathesis openapi-spec-validator ruff mypy types-PyYAML
+VENV_WANTS="pytest pytest-xdist hypothesis schemathesis openapi-spec-validator ruff mypy types-PyYAML
     types-croniter build
     ansible-core==2.19.* ansible==12.* ansible-lint antsibull-docs antsibull-changelog
     openstacksdk<4.15 python-openstackclient python-heatclient aodhclient"

@@ -150,6 +150,7 @@ class TestTheFile:
     @pytest.mark.parametrize(
         "line",
         ["ceilometer", "ceilometer:plain", "ceilometer:$apr1$x$y", ":" + hashed("x"), "a:$2y$05$x"],
+        ids=["no colon", "no hash", "other hash", "no name", "short hash"],
     )
     def test_the_server_does_not_start_with_a_broken_one(self, make_client, users, line):
         users.write_text(f"good:{hashed('x')}\n{line}\n")
