@@ -153,8 +153,12 @@ def _description(kind: str, rule: Rule) -> str:
 
 
 def _distinct(actions: tuple[str, ...]) -> tuple[str, ...]:
-    """Leave out repetitions."""
-    return tuple(dict.fromkeys(actions))
+    """Leave out repetitions; `log://` becomes `log:`, as Aodh shows it."""
+    return tuple(
+        dict.fromkeys(
+            action.removesuffix("//") if action.endswith("://") else action for action in actions
+        )
+    )
 
 
 def _given(value: str | UnsetType, default: str) -> str:

@@ -125,7 +125,13 @@ class AlarmsResource(AlarmNoun):
         where = alarm_filters(query_terms(req), FILTERS)
         own = caller(req).project_id
         everything = where.pop("all_projects", False)
-        if everything or where.get("project_id", own) != own:
+        asked = where.get("project_id", own)
+        if asked != own and not self._is_admin(req):
+            # Aodh's status for it, of a project that exists and of one that does not.
+            raise falcon.HTTPUnauthorized(
+                description=f"Not Authorized to access project {asked:.255}"
+            )
+        if everything or asked != own:
             authorize(self._services.enforcer, req, policies.GET_ALL_ALARMS)
         else:
             authorize(self._services.enforcer, req, policies.GET_ALARMS)

@@ -76,6 +76,7 @@ def _database_unavailable(
     req: falcon.Request, _resp: falcon.Response, error: Exception, _params: Any
 ) -> None:
     LOG.error("%s %s: the alarm database failed", req.method, req.path, exc_info=error)
+    # Without Retry-After: aodhclient, and so Heat, makes a TypeError of a 503 that has one.
     raise falcon.HTTPServiceUnavailable(
-        description="The alarm database cannot be used now.", retry_after=RETRY_AFTER_S
+        description="The alarm database cannot be used now."
     ) from error

@@ -15,8 +15,13 @@ class RootResource:
             "status": "stable",
             "updated": "2013-02-13T00:00:00Z",
             "links": [{"rel": "self", "href": f"{req.prefix}/v2"}],
+            # Aodh names XML too, which it does not speak either.
             "media-types": [
-                {"base": "application/json", "type": "application/vnd.openstack.telemetry-v2+json"}
+                {
+                    "base": f"application/{base}",
+                    "type": f"application/vnd.openstack.telemetry-v2+{base}",
+                }
+                for base in ("json", "xml")
             ],
         }
         resp.content_type = falcon.MEDIA_JSON

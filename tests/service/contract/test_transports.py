@@ -65,7 +65,7 @@ class FakeRig:
 
 
 class LogRig:
-    schemes: ClassVar = ("log",)
+    schemes: ClassVar = ("log", "test")
     faults: ClassVar = ()
 
     def __init__(self) -> None:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`log://`: write the notification to the server's log. For administrators only."""
+"""`log://`, `test://`: write the notification to the server's log. For administrators only.
+
+Aodh's own `test://` keeps notifications in memory, for its unit tests.
+"""
 
 import logging
 

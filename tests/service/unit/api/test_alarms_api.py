@@ -199,9 +199,10 @@ class TestCreate:
         answer = api("POST", "/v2/alarms", with_(alarm_actions=["log://"]))
         assert answer.status_code == 403
         assert "alarm_actions" in fault(answer)
-        assert (
-            api("POST", "/v2/alarms", with_(alarm_actions=["log://"]), **ADMIN).status_code == 201
-        )
+        body = with_(alarm_actions=["log://"], ok_actions=["log:"])
+        answer = api("POST", "/v2/alarms", body, **ADMIN)
+        assert answer.status_code == 201
+        assert answer.json["alarm_actions"] == answer.json["ok_actions"] == ["log:"]
 
     def test_another_owner_is_for_administrators(self, api):
         answer = api("POST", "/v2/alarms", with_(project_id="p2"))

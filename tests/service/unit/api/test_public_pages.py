@@ -27,6 +27,15 @@ class TestErrors:
         assert "Traceback" in caplog.text
         fault(answer)
 
+    def test_without_the_alarm_database(self, api, engine):
+        with engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE alarm RENAME TO gone")
+        answer = api("GET", "/v2/alarms")
+        assert answer.status_code == 503
+        assert "database" in fault(answer)
+        # aodhclient makes a TypeError of a 503 that has this header.
+        assert "retry-after" not in answer.headers
+
 
 def _fail(*_args, **_named):
     raise RuntimeError("internal detail")
@@ -37,6 +46,10 @@ class TestPublicPages:
         (version,) = api("GET", "/").json["versions"]["values"]
         assert (version["id"], version["status"]) == ("v2", "stable")
         assert version["links"][0]["href"].endswith("/v2")
+        assert [kind["base"] for kind in version["media-types"]] == [
+            "application/json",
+            "application/xml",
+        ]
 
     def test_health(self, api):
         answer = api("GET", "/healthcheck")
