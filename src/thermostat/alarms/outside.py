@@ -19,6 +19,10 @@ MOST_INSTANTS = 1_000
 MAX_QUERY = 10_000
 """The longest query, in characters."""
 
+_AGGREGATES = ("mean", "max", "min", "sum", "count", "median", "std", "first", "last")
+AGGREGATION_METHODS = f"{', '.join(_AGGREGATES)}, 1pct to 99pct, each also after rate:"
+"""Gnocchi's aggregation methods, in words; every Gnocchi has these and no others."""
+
 _NO_NUL = "^[^\\x00]*$"  # PostgreSQL's text cannot hold it
 Word = Annotated[str, Meta(min_length=1, max_length=255, pattern=_NO_NUL)]
 """A name or an id."""
@@ -113,6 +117,15 @@ class PrometheusRule(
     def points(self) -> int:
         """How many instants an answer has: as many as `evaluation_periods` and `for` need."""
         return max(self.evaluation_periods, self.lasting)
+
+
+def is_aggregation_method(text: str) -> bool:
+    """Tell whether Gnocchi has such an aggregation method."""
+    plain = text.removeprefix("rate:")
+    percent = plain.removesuffix("pct")
+    return plain in _AGGREGATES or (
+        percent != plain and percent in {str(number) for number in range(1, 100)}
+    )
 
 
 OutsideRule = GnocchiResourcesRule | GnocchiMetricsRule | GnocchiResourceGroupRule | PrometheusRule

@@ -5,7 +5,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from thermostat.alarms.outside import MOST_INSTANTS, OUTSIDE_TYPES, OutsideRule
+from thermostat.alarms.outside import (
+    AGGREGATION_METHODS,
+    MOST_INSTANTS,
+    OUTSIDE_TYPES,
+    OutsideRule,
+    PrometheusRule,
+    is_aggregation_method,
+)
 from thermostat.api.conversion import convert, given
 from thermostat.api.errors import bad_field
 
@@ -18,6 +25,11 @@ def decode_outside(kind: str, name: str, document: Mapping[str, Any]) -> Outside
     rule = convert({**fields, "type": kind}, OUTSIDE_TYPES[kind], name)
     if not math.isfinite(rule.threshold):
         raise bad_field(f"{name}.threshold", "must be a finite number")
+    if not isinstance(rule, PrometheusRule) and not is_aggregation_method(rule.aggregation_method):
+        raise bad_field(
+            f"{name}.aggregation_method",
+            f"{rule.aggregation_method!r} is not one of {AGGREGATION_METHODS}",
+        )
     if rule.points > MOST_INSTANTS:
         raise bad_field(
             f"{name}.for",

@@ -100,3 +100,26 @@ class TestInComposites:
         answer = api("POST", "/v2/alarms", document("composite", {"or": [part, part]}))
         assert answer.status_code == 400
         assert "composite_rule.or[0].type" in fault(answer)
+
+
+class TestAggregationMethods:
+    KIND = "gnocchi_aggregation_by_metrics_threshold"
+
+    def create(self, api, method):
+        rule = {**RULES[self.KIND], "aggregation_method": method}
+        return api("POST", "/v2/alarms", document(self.KIND, rule))
+
+    @pytest.mark.parametrize("method", ["mean", "last", "95pct", "rate:mean", "rate:99pct"])
+    def test_gnocchi_has_it(self, api, method):
+        assert self.create(api, method).status_code == 201
+
+    @pytest.mark.parametrize(
+        "method",
+        ["magic", "avg", "pct", "0pct", "05pct", "100pct", "5.5pct", "rate:rate:mean", "*"],
+    )
+    def test_gnocchi_does_not_have_it(self, api, method):
+        answer = self.create(api, method)
+        assert answer.status_code == 400
+        assert f"{self.KIND}_rule.aggregation_method: '{method}' is not one of mean" in fault(
+            answer
+        )
