@@ -2,7 +2,7 @@
 """The server: its parts, put together, started in order and stopped in reverse."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from oslo_config import cfg
@@ -21,11 +21,15 @@ from thermostat.db.outbox import Outbox
 from thermostat.db.schema import check_schema
 from thermostat.evaluate.engine import Engine
 from thermostat.evaluate.loop import Evaluator
+from thermostat.evaluate.polls import Poll
 from thermostat.ingest import Ingest
 from thermostat.notify.housekeeper import Housekeeper
 from thermostat.notify.loading import load_transports
 from thermostat.notify.worker import Worker
-from thermostat.outside.loading import load_outside_stores
+from thermostat.outside import opts
+from thermostat.outside.base import Answer
+from thermostat.outside.loading import load_outside_stores, stores_by_type
+from thermostat.outside.poller import Poller
 from thermostat.store.loading import load_store
 from thermostat.trusts import Trusts
 
@@ -78,10 +82,14 @@ class Server:
         self._store = load_store(conf)
         self._notifier = Worker(outbox, transports, conf, clock=clock, registry=registry)
         self._housekeeper = Housekeeper(alarms, outbox, trusts, conf, clock=clock)
-        evaluator = Evaluator(
-            Engine(self._store, conf.evaluator.allowed_lag),
+        self._poller = Poller(outside, self._answered, registry)
+        self._evaluator = evaluator = Evaluator(
+            Engine(
+                self._store, conf.evaluator.allowed_lag, stores_by_type(outside), opts.pace(conf)
+            ),
             alarms,
             notify=self._notifier.wake,
+            ask=self._poller.ask,
             clock=clock,
             registry=registry,
             queue_samples=conf.evaluator.queue_samples,
@@ -129,6 +137,7 @@ class Server:
         """Rebuild the windows from the store, then judge, notify and serve."""
         self._notifier.start()
         self._housekeeper.start()
+        self._poller.start()
         for judge in self._judges.values():
             judge.start()
         self._http.start()
@@ -138,9 +147,13 @@ class Server:
         self._http.stop()
         for judge in reversed(list(self._judges.values())):
             judge.stop()
+        self._poller.stop()
         self._housekeeper.stop()
         self._notifier.stop()
         self._store.close()
+
+    def _answered(self, poll: Poll, answers: Sequence[Answer] | str) -> None:
+        self._evaluator.answered(poll, answers)
 
     def _alarm_changed(self, alarm_id: str) -> None:
         for judge in self._judges.values():

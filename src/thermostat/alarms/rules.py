@@ -170,10 +170,6 @@ RULE_TYPES: Mapping[str, type[Rule]] = {
 """The types of rules, by the name that stands in an alarm's `type`."""
 
 
-ENGINE_TYPES = frozenset({"threshold", "composite", "combination"})
-"""The types that are judged by the evaluator's engine."""
-
-
 def rule_type(rule: Rule) -> str:
     """Give the name of this rule's type."""
     return next(name for name, known in RULE_TYPES.items() if type(rule) is known)

@@ -6,7 +6,7 @@ rule with `for` the breach must also have lasted: until the points of that whole
 alarm stays as it is, or becomes `ok` where its data was insufficient.
 """
 
-from collections.abc import Sequence
+from math import isnan
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from thermostat.alarms.outside import (
 from thermostat.alarms.rules import MissingData
 from thermostat.evaluate import decide
 from thermostat.evaluate.reasons import Reason, figure
+from thermostat.outside.base import Answer
 
 _MISSING = decide.POLICY_NUMBERS[MissingData.MISSING]
 MOST_SHOWN = 200
@@ -81,25 +82,17 @@ def states(
     return after
 
 
-def explain(
-    rule: OutsideRule,
-    values: Sequence[float | None],
-    before: State,
-    after: State,
-    why_none: str | None = None,
-) -> Reason:
-    """Say why an answer leads from one state to another, or leaves it.
-
-    `why_none` is what the store said of missing datapoints.
-    """
+def explain(rule: OutsideRule, answer: Answer, before: State, after: State) -> Reason:
+    """Say why an answer leads from one state to another, or leaves it."""
+    values = [None if value is None or isnan(value) else value for value in answer.values]
     present = [value for value in values if value is not None]
     most_recent = present[-1] if present else None
     if after is State.INSUFFICIENT_DATA:
         newest = values[-rule.evaluation_periods :]
         disposition, count = "unknown", newest.count(None)
         why = f"{count} of {len(newest)} datapoints missing"
-        if why_none is not None:
-            why = f"{why}; {why_none}"
+        if answer.reason is not None:
+            why = f"{why}; {answer.reason}"
     else:
         disposition = "outside" if after is State.ALARM else "inside"
         count = sum(_breaches(rule, value) is (after is State.ALARM) for value in present)

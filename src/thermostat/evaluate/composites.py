@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thermostat.alarms.model import State
+from thermostat.alarms.outside import OutsideRule
 from thermostat.alarms.rules import (
     AlarmRef,
     AllOf,
@@ -24,9 +25,11 @@ from thermostat.alarms.rules import (
     OutsideLeaf,
     ThresholdRule,
 )
-from thermostat.evaluate import decide
+from thermostat.evaluate import answered, decide
 from thermostat.evaluate.reasons import Reason, comparison
 
+LeafRule = ThresholdRule | OutsideRule
+"""A rule that has a state of its own within an expression."""
 Code = tuple[Any, ...]
 """An expression by the positions of its leaves and references: the same for all of one shape."""
 
@@ -36,7 +39,7 @@ class Program:
     """An expression, taken apart."""
 
     code: Code
-    leaves: tuple[ThresholdRule, ...]
+    leaves: tuple[LeafRule, ...]
     """From left to right."""
     references: tuple[str, ...]
     """Ids of other alarms, from left to right."""
@@ -45,20 +48,17 @@ class Program:
     @staticmethod
     def of(rule: JoinedRule) -> "Program":
         """Take a rule's expression apart."""
-        leaves: list[ThresholdRule] = []
+        leaves: list[LeafRule] = []
         references: list[str] = []
         code = _compile(rule.expression, leaves, references)
         return Program(code, tuple(leaves), tuple(references), rule.suppressor)
 
 
-def _compile(node: Expression, leaves: list[ThresholdRule], references: list[str]) -> Code:
+def _compile(node: Expression, leaves: list[LeafRule], references: list[str]) -> Code:
     match node:
-        case Leaf():
+        case Leaf() | OutsideLeaf():
             leaves.append(node.rule)
             return ("leaf", len(leaves) - 1)
-        case OutsideLeaf():
-            references.append("")  # nothing has this id: insufficient data
-            return ("alarm", len(references) - 1)
         case AlarmRef():
             references.append(node.alarm_id)
             return ("alarm", len(references) - 1)
@@ -103,7 +103,7 @@ def describe(
     """Say how an expression came to its state."""
     parts = [
         *(
-            {"rule": comparison(rule), "state": state}
+            {"rule": _comparison(rule), "state": state}
             for rule, state in zip(program.leaves, leaves, strict=True)
         ),
         *(
@@ -130,7 +130,7 @@ def _words(
 ) -> str:
     match code[0]:
         case "leaf":
-            return f"{comparison(program.leaves[code[1]])} is {leaves[code[1]]}"
+            return f"{_comparison(program.leaves[code[1]])} is {leaves[code[1]]}"
         case "alarm":
             return f"alarm {program.references[code[1]]} is {references[code[1]]}"
         case "not":
@@ -140,14 +140,18 @@ def _words(
             return f" {word} ".join(inner)
 
 
+def _comparison(rule: LeafRule) -> str:
+    return comparison(rule) if isinstance(rule, ThresholdRule) else answered.comparison(rule)
+
+
 @dataclass(slots=True)
 class Composite:
     """One alarm with a composite rule, being evaluated."""
 
     number: int
     program: Program
-    windows: tuple[int, ...]
-    """The windows of its leaves."""
+    leaves: tuple[int, ...]
+    """Its leaves, by what `Leaves` knows them by."""
     references: tuple[int, ...]
     """The numbers of the alarms it names, in `References`."""
     suppressor: int

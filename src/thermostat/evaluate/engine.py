@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine: alarms, the windows of their groups, and the steps that are to be judged.
 
+Beside the windows that samples feed there are the rules whose datapoints outside stores have: those
+are in `asked`. Of alarms that are judged elsewhere only the state is known, for those that name
+them.
+
 It stores nothing and calls nobody: `evaluate` returns transitions, and whoever runs it tells with
 `committed` or `rejected` what became of them. An alarm is not judged further while one of its
 transitions is open, so that no judgement rests on a state that was never written.
@@ -10,7 +14,7 @@ Whoever drives it lets it know of series before their samples: `store.subscribe(
 
 import gc
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 
@@ -18,12 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thermostat.alarms.model import Standing, Transition
+from thermostat.alarms.outside import OutsideRule
 from thermostat.alarms.rules import JoinedRule, ThresholdRule
 from thermostat.evaluate import decide
+from thermostat.evaluate.asked import Asked
 from thermostat.evaluate.composites import Program
 from thermostat.evaluate.due import Work
 from thermostat.evaluate.filling import Filling
 from thermostat.evaluate.joined import Joined, action_bits
+from thermostat.evaluate.leaves import Leaves
 from thermostat.evaluate.opening import (
     NO_MEMBERS,
     NOT_TOLD,
@@ -32,6 +39,8 @@ from thermostat.evaluate.opening import (
     TOO_SHORT,
     Opening,
 )
+from thermostat.evaluate.polled import Polled
+from thermostat.evaluate.polls import Pace
 from thermostat.evaluate.pool import Pool
 from thermostat.evaluate.reasons import Group
 from thermostat.evaluate.residents import NONE, Residents
@@ -66,13 +75,26 @@ def _no_garbage_collection() -> Iterator[None]:
 class Engine:
     """Evaluates alarms over live windows that ingestion feeds. Not thread-safe."""
 
-    def __init__(self, store: SampleStore, allowed_lag_s: float) -> None:
+    def __init__(
+        self,
+        store: SampleStore,
+        allowed_lag_s: float,
+        outside: Mapping[str, str] | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        """Give outside rules, by their types, to the stores of these names, at this pace."""
         self._allowed_lag_us = int(allowed_lag_s * US_PER_S)
         self._windows = Windows(self._allowed_lag_us)
         self._filling = Filling(store, self._windows, self._allowed_lag_us)
         self._schedules = Schedules()
         self._residents = Residents()
-        self._joined = Joined(self._residents, self._windows, self._schedules)
+        polled = Polled(outside or {}, pace or Pace(), self._schedules)
+        leaves = Leaves(self._windows, polled)
+        self._joined = Joined(self._residents, leaves, self._schedules)
+        self.asked = Asked(polled, self._residents, self._joined, self._schedules)
+        """The alarms with outside rules."""
+        self._elsewhere: dict[int, int] = {}
+        """The states of the alarms that are not judged here, by number."""
         self._open: dict[int, tuple[Pool, int, int, int]] = {}
         """By alarm with an open transition: its pool, column, step, and what is told then."""
         self._on_its_way_until_us = 0
@@ -82,7 +104,7 @@ class Engine:
         """Steps that could not be judged; their reasons are in the log."""
 
     def __len__(self) -> int:
-        return len(self._residents)
+        return len(self._residents) - len(self._elsewhere)
 
     @property
     def held(self) -> int:
@@ -138,8 +160,6 @@ class Engine:
         then not evaluated, and may be put again.
         """
         opening = self._admit(list(filter(self._is_new, alarms)), None)
-        if not opening.rules and not opening.composites:
-            return
         windows = self._open_all(opening)
         for number, *_ in opening.composites:
             self._joined.wait(number)
@@ -160,7 +180,9 @@ class Engine:
             return
         if number in self._joined:
             self._joined.remove(number)
-        else:
+        elif number in self.asked:
+            self.asked.remove(number)
+        elif self._elsewhere.pop(number, None) is None:
             self._windows.close(int(self._residents.window[number]))
         self._open.pop(number, None)
         self._joined.note_state(number, int(decide.UNKNOWN))
@@ -180,6 +202,11 @@ class Engine:
         for alarm, number in zip(new, numbers, strict=True):
             if isinstance(alarm.rule, JoinedRule):
                 opening.add_composite(alarm, Program.of(alarm.rule), number, judged_us)
+            elif isinstance(alarm.rule, OutsideRule):
+                opening.add_outside(alarm, number, self._schedules)
+            elif not isinstance(alarm.rule, ThresholdRule):
+                self._elsewhere[number] = decide.NUMBERS[alarm.state]
+                opening.elsewhere.append(number)
         return opening
 
     def _is_new(self, alarm: Standing) -> bool:
@@ -207,13 +234,16 @@ class Engine:
             pool.is_leaf[cols] = np.array(opening.is_leaf, np.bool_)[own]
         plain = ~np.array(opening.is_leaf, np.bool_)
         self._residents.window[numbers[plain]] = windows[plain]
-        for number, alarm, program, begin in opening.composites:
-            own_windows = windows[begin : begin + len(program.leaves)].tolist()
-            self._joined.add(number, alarm, program, tuple(own_windows), self._state_of)
+        slots = self.asked.open_all(opening.wanted)
+        for number, alarm, program, places in opening.composites:
+            leaves = tuple(
+                int(windows[place]) if place >= 0 else ~int(slots[~place]) for place in places
+            )
+            self._joined.add(number, alarm, program, leaves, self._state_of)
         if self._joined.names_any:
-            for number in dict.fromkeys(
-                chain(numbers[plain].tolist(), (one for one, *_ in opening.composites))
-            ):
+            composites = (number for number, *_ in opening.composites)
+            others = (*opening.wanted.alarms, *opening.elsewhere)
+            for number in dict.fromkeys(chain(numbers[plain].tolist(), composites, others)):
                 self._joined.note_state(number, self._state_of(number))
         return windows
 
@@ -222,6 +252,10 @@ class Engine:
         self._residents.revision[number] = alarm.revision
         if number in self._joined:
             self._joined.update(number, alarm)
+        elif number in self.asked:
+            self.asked.update(number, alarm)
+        elif number in self._elsewhere:
+            self._elsewhere[number] = decide.NUMBERS[alarm.state]
         else:
             self._open.pop(number, None)
             pool, col = self._windows.locate(int(self._residents.window[number]))
@@ -234,10 +268,14 @@ class Engine:
     def _state_of(self, number: int) -> int:
         """Give the written state of an alarm."""
         window = int(self._residents.window[number])
-        if window == NONE:
+        if window != NONE:
+            pool, col = self._windows.locate(window)
+            return int(pool.state[col])
+        if number in self._joined:
             return self._joined.state_of(number)
-        pool, col = self._windows.locate(window)
-        return int(pool.state[col])
+        if number in self.asked:
+            return self.asked.state_of(number)
+        return self._elsewhere[number]
 
     # -- samples --------------------------------------------------------------------------------
 
@@ -283,7 +321,11 @@ class Engine:
                 return transitions
             if not self._windows.held:
                 break
-        return transitions + self._joined.judge(now_us, now_us)
+        answered = self.asked.judge(now_us, max(1, MOST_TOLD - len(transitions)))
+        # composites that name what changes now wait until that is written
+        must_wait = any(map(self._is_named, answered))
+        joined = [] if must_wait else self._joined.judge(now_us, now_us)
+        return [*transitions, *answered, *joined]
 
     def _judge_in_order(self, work: list[Work], now_us: int, transitions: list[Transition]) -> None:
         """Judge step by step; pause where composite alarms must wait for what is written first."""
@@ -452,6 +494,8 @@ class Engine:
             return
         if number in self._joined:
             self._joined.committed(number, transition)
+        elif number in self.asked:
+            self.asked.committed(number, transition)
         elif number in self._open:
             pool, col, step, told = self._open.pop(number)
             pool.state[col] = decide.NUMBERS[transition.state]
@@ -468,6 +512,8 @@ class Engine:
             return
         if number in self._joined:
             self._joined.rejected(number)
+        elif number in self.asked:
+            self.asked.rejected(number)
         elif number in self._open:
             pool, col, _, _ = self._open.pop(number)
             pool.thaw(col)

@@ -1,15 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ingestion hands to the evaluator: stored samples and described series, in their order."""
+"""What other threads hand to the evaluator, in its order.
+
+That is stored samples and described series, and what outside stores have answered.
+"""
 
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
+from thermostat.evaluate.polls import Poll
+from thermostat.outside.base import Answer
 from thermostat.store.base import Batch, Series
 
 MOST_AT_ONCE = 100_000
 """Samples that are taken out as one batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What an outside store was asked, and its answers, or the reason why there are none."""
+
+    poll: Poll
+    answers: Sequence[Answer] | str
+
+
+Item = Batch | Sequence[Series] | Answered
 
 
 class Inbox:
@@ -18,7 +35,7 @@ class Inbox:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._items: deque[tuple[float, Batch | Sequence[Series]]] = deque()
+        self._items: deque[tuple[float, Item]] = deque()
         self._samples = 0
 
     @property
@@ -43,7 +60,12 @@ class Inbox:
         with self._lock:
             self._items.append((self._clock(), series))
 
-    def take(self) -> Iterator[Batch | Sequence[Series]]:
+    def add_answers(self, answered: Answered) -> None:
+        """Add what an outside store has answered."""
+        with self._lock:
+            self._items.append((self._clock(), answered))
+
+    def take(self) -> Iterator[Item]:
         """Give what waits now, batches that follow each other as one; nothing of it is kept."""
         with self._lock:
             items, self._items = self._items, deque()

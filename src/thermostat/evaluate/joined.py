@@ -10,9 +10,9 @@ import numpy as np
 from thermostat.alarms.model import Standing, Transition
 from thermostat.evaluate import decide
 from thermostat.evaluate.composites import Code, Composite, Program, References, describe, evaluate
+from thermostat.evaluate.leaves import Leaves
 from thermostat.evaluate.residents import Residents
 from thermostat.evaluate.schedules import Schedules
-from thermostat.evaluate.windows import Windows
 
 LOG = logging.getLogger(__name__)
 ALL_STATES = 0b111
@@ -21,9 +21,9 @@ ALL_STATES = 0b111
 class Joined:
     """The composite alarms, by their number among the residents."""
 
-    def __init__(self, residents: Residents, windows: Windows, schedules: Schedules) -> None:
+    def __init__(self, residents: Residents, leaves: Leaves, schedules: Schedules) -> None:
         self._residents = residents
-        self._windows = windows
+        self._leaves = leaves
         self._schedules = schedules
         self._alarms: dict[int, Composite] = {}
         self._references = References()
@@ -41,10 +41,10 @@ class Joined:
         number: int,
         alarm: Standing,
         program: Program,
-        windows: tuple[int, ...],
+        leaves: tuple[int, ...],
         state_of: Callable[[int], int],
     ) -> None:
-        """Evaluate this alarm, whose leaves have these windows, from now on."""
+        """Evaluate this alarm, which has these `Leaves`, from now on."""
         named = program.references
         if program.suppressor is not None:
             named = (*named, program.suppressor)
@@ -55,7 +55,7 @@ class Joined:
         composite = Composite(
             number=number,
             program=program,
-            windows=windows,
+            leaves=leaves,
             references=numbers[:count],
             suppressor=numbers[count] if len(numbers) > count else -1,
         )
@@ -126,8 +126,8 @@ class Joined:
         for one in (*composite.references, composite.suppressor):
             if one >= 0:
                 self._references.dependents[one].discard(number)
-        for window in composite.windows:
-            self._windows.close(window)
+        for leaf in composite.leaves:
+            self._leaves.close(leaf)
         self._changed.discard(number)
         self._new.discard(number)
 
@@ -194,7 +194,9 @@ class Joined:
         waiting = [
             composite
             for composite in map(self._alarms.__getitem__, sorted(self._changed))
-            if not composite.is_open and self._schedules.is_open(composite.schedule, time_us)
+            if not composite.is_open
+            and self._schedules.is_open(composite.schedule, time_us)
+            and self._leaves.are_known(composite.leaves)
         ]
         self._find_levels(waiting)
         levels = self._levels
@@ -223,9 +225,9 @@ class Joined:
         self, alike: list[Composite], time_us: int, now_us: int
     ) -> Iterator[Transition]:
         """Judge alarms whose rules have one shape."""
-        leaves = np.array([one.windows for one in alike], np.int64).T
+        leaves = np.array([one.leaves for one in alike], np.int64).T
         references = np.array([one.references for one in alike], np.int64).T
-        leaf_states = self._windows.states(leaves)
+        leaf_states = self._leaves.states(leaves)
         code = alike[0].program.code
         after = evaluate(code, leaf_states, self._references.states[references])
         for composite, state, own in zip(
@@ -312,13 +314,13 @@ class Joined:
 
     def _hold(self, composite: Composite) -> None:
         composite.is_open = True
-        self._windows.freeze(composite.windows)
+        self._leaves.freeze(composite.leaves)
 
     def _let_go(self, composite: Composite) -> None:
         composite.is_open = False
-        self._windows.thaw(composite.windows)
+        self._leaves.thaw(composite.leaves)
         wake = ALL_STATES if composite.repeats else 0
-        self._windows.wake_at_each_step(composite.windows, wake)
+        self._leaves.wake_at_each_step(composite.leaves, wake)
 
 
 def _by_shape(composites: list[Composite]) -> Iterable[list[Composite]]:

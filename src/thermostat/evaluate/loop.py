@@ -2,7 +2,7 @@
 """The loop around the engine: it judges when samples or time have come, and writes what follows.
 
 Only its thread touches the engine. What other threads bring (stored samples, described series,
-changed alarms) waits in queues that it empties before it judges.
+changed alarms, answers of outside stores) waits in queues that it empties before it judges.
 """
 
 import logging
@@ -15,10 +15,11 @@ from oslo_config import cfg
 from prometheus_client import CollectorRegistry
 
 from thermostat.alarms.model import Standing, Transition
-from thermostat.alarms.rules import ENGINE_TYPES, rule_type
 from thermostat.evaluate.engine import Engine
-from thermostat.evaluate.inbox import Inbox
+from thermostat.evaluate.inbox import Answered, Inbox, Item
 from thermostat.evaluate.metrics import EvaluatorMetrics
+from thermostat.evaluate.polls import Poll
+from thermostat.outside.base import Answer
 from thermostat.store.base import Batch, Series
 
 LOG = logging.getLogger(__name__)
@@ -56,8 +57,8 @@ LONGEST_RETRY_AFTER_S = 30.0
 class Alarms(Protocol):
     """What the loop needs of the alarm database."""
 
-    def standing(self, types: Collection[str]) -> Iterator[Standing]:
-        """Give what the evaluator needs of every enabled alarm of these types."""
+    def standing(self) -> Iterator[Standing]:
+        """Give what the evaluator needs of every enabled alarm."""
         ...
 
     def standing_of(self, alarm_ids: Collection[str]) -> Sequence[Standing]:
@@ -90,6 +91,7 @@ class Evaluator:
         alarms: Alarms,
         *,
         notify: Callable[[], None],
+        ask: Callable[[Poll], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
         registry: CollectorRegistry | None = None,
         queue_samples: int = 4_000_000,
@@ -97,6 +99,7 @@ class Evaluator:
         self._engine = engine
         self._alarms = alarms
         self._notify = notify
+        self._ask = ask
         self._clock = clock
         self._queue_samples = queue_samples
         self._inbox = Inbox()
@@ -109,7 +112,7 @@ class Evaluator:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="evaluator", daemon=True)
         self._metrics = EvaluatorMetrics(
-            registry or CollectorRegistry(), engine, self._inbox, self._behind_s
+            registry or CollectorRegistry(), engine, self._inbox, self._behind_s, self._now_us
         )
 
     def start(self) -> None:
@@ -117,7 +120,7 @@ class Evaluator:
         begun = time.monotonic()
         noted_us = self._alarms.judged_us()
         self._judged_us = noted_us or 0
-        self._engine.load(self._alarms.standing(ENGINE_TYPES), self._now_us(), noted_us)
+        self._engine.load(self._alarms.standing(), self._now_us(), noted_us)
         self._engine.wait_from(self._now_us())  # loading may take longer than the lag
         seconds = time.monotonic() - begun
         LOG.info("Evaluating %d alarms, ready after %.1f s", len(self._engine), seconds)
@@ -143,6 +146,11 @@ class Evaluator:
     def stored(self, batch: Batch) -> None:
         """Take in samples that have just been stored, and judge soon."""
         self._inbox.add_samples(batch)
+        self._due.set()
+
+    def answered(self, poll: Poll, answers: Sequence[Answer] | str) -> None:
+        """Take in what an outside store has answered, or why it has not, and judge soon."""
+        self._inbox.add_answers(Answered(poll, answers))
         self._due.set()
 
     def alarm_changed(self, alarm_id: str) -> None:
@@ -193,26 +201,38 @@ class Evaluator:
         for item in self._inbox.take():
             self._take_in(item)
         unfollowed = self._follow_changes()
+        for poll in self._engine.asked.due(self._now_us()):
+            self._ask(poll)
         unwritten, judging_s = self._judge_all(now_us, time.perf_counter() - begun)
         failing = unwritten or unfollowed
         if not failing:
             self._note_progress()
         return failing, judging_s
 
-    def _take_in(self, item: Batch | Sequence[Series]) -> None:
-        """Let the engine know of samples or series; what is wrong with one costs only that one."""
+    def _take_in(self, item: Item) -> None:
+        """Let the engine know of what has come; what is wrong with one costs only that one."""
         try:
             if isinstance(item, Batch):
                 self._metrics.late.inc(self._engine.ingest(item))
+            elif isinstance(item, Answered):
+                self._take_answers(item)
             else:
                 self._engine.describe(item)
         except Exception:
-            if not isinstance(item, Batch) and len(item) > 1:  # find the one that is at fault
+            if (
+                not isinstance(item, (Batch, Answered)) and len(item) > 1
+            ):  # find the one that is at fault
                 for one in item:
                     self._take_in([one])
                 return
-            LOG.exception("What was stored cannot be taken in: %.200r", item)
+            LOG.exception("What has come cannot be taken in: %.200r", item)
             self._metrics.failures.inc()
+
+    def _take_answers(self, item: Answered) -> None:
+        if isinstance(item.answers, str):
+            self._engine.asked.fail(item.poll, item.answers, self._now_us())
+        else:
+            self._engine.asked.take(item.poll, item.answers)
 
     def _follow_changes(self) -> str | None:
         """Bring what is evaluated in line with the database; give what failed, or None."""
@@ -221,11 +241,7 @@ class Evaluator:
         if not changed:
             return None
         try:
-            known = [
-                alarm
-                for alarm in self._alarms.standing_of(changed)
-                if rule_type(alarm.rule) in ENGINE_TYPES
-            ]
+            known = self._alarms.standing_of(changed)
             for alarm_id in changed - {alarm.alarm_id for alarm in known}:
                 self._engine.remove(alarm_id)
         except Exception:

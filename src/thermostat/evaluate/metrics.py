@@ -2,6 +2,7 @@
 """The evaluator's own figures."""
 
 from collections.abc import Callable
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -18,6 +19,7 @@ class EvaluatorMetrics:
         engine: Engine,
         inbox: Inbox,
         behind_s: Callable[[], float],
+        now_us: Callable[[], int],
     ) -> None:
         self.passes = Histogram(
             "thermostat_evaluation_seconds",
@@ -72,5 +74,17 @@ class EvaluatorMetrics:
                 lambda: engine.dropped,
             ),
         )
+        late_rules = Gauge(
+            "thermostat_outside_rules_late",
+            "Rules whose outside store should have been asked for datapoints by now",
+            ["store"],
+            registry=registry,
+        )
+        for store in engine.asked.stores:
+            late_rules.labels(store).set_function(partial(_late, engine, store, now_us))
         for name, text, read in gauges:
             Gauge(f"thermostat_{name}", text, registry=registry).set_function(read)
+
+
+def _late(engine: Engine, store: str, now_us: Callable[[], int]) -> float:
+    return engine.asked.late(store, now_us())

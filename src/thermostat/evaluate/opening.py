@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Windows that are to be opened for alarms, as columns: one for each threshold rule in them."""
+"""What is to be opened for alarms, as columns: a window for each threshold rule in them.
+
+And, in columns of their own, a slot for each outside rule.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from thermostat.alarms.model import Standing, State
+from thermostat.alarms.outside import OutsideRule
 from thermostat.alarms.rules import ThresholdRule
 from thermostat.evaluate.composites import Program
 from thermostat.evaluate.joined import action_bits
+from thermostat.evaluate.polls import Wanted
 from thermostat.evaluate.schedules import ALWAYS, Schedules
 from thermostat.evaluate.ticks import US_PER_S, tick_s, window_us
 
@@ -32,8 +37,12 @@ class Opening:
     repeats: list[int] = field(default_factory=list)
     told: list[int] = field(default_factory=list)
     is_leaf: list[bool] = field(default_factory=list)
-    composites: list[tuple[int, Standing, Program, int]] = field(default_factory=list)
-    """Number, alarm, program, and where its windows begin."""
+    composites: list[tuple[int, Standing, Program, tuple[int, ...]]] = field(default_factory=list)
+    """Number, alarm, program, and of each leaf its place here, or its complement in `wanted`."""
+    wanted: Wanted = field(default_factory=Wanted)
+    """The rules that outside stores are asked for."""
+    elsewhere: list[int] = field(default_factory=list)
+    """The numbers of the alarms that are judged elsewhere."""
 
     def add_plain(
         self,
@@ -59,25 +68,58 @@ class Opening:
         self.told += [SETTLED if alarm.is_told else NOT_TOLD for alarm in alarms]
         self.is_leaf += [False] * len(alarms)
 
+    def add_outside(self, alarm: Standing, number: int, schedules: Schedules) -> None:
+        """Add what is to be asked for an alarm with an outside rule."""
+        if not isinstance(alarm.rule, OutsideRule):
+            raise TypeError(f"{type(alarm.rule).__name__} is no rule over an outside store")
+        self.wanted.add(
+            alarm.rule,
+            alarm.project_id,
+            number=number,
+            state=alarm.state,
+            schedule=schedules.number(alarm.time_constraints),
+            repeats=action_bits(alarm) if alarm.repeat_actions else 0,
+            is_told=alarm.is_told,
+        )
+
     def add_composite(
         self, alarm: Standing, program: Program, number: int, judged_us: int | None
     ) -> None:
-        """Add the windows of a composite rule's leaves."""
-        leaves = len(program.leaves)
+        """Add the windows of a composite rule's leaves, and what is to be asked for them."""
         states = alarm.rule_states
-        if len(states) != leaves:
-            states = (State.INSUFFICIENT_DATA,) * leaves
-        self.composites.append((number, alarm, program, len(self.rules)))
-        self.rules += program.leaves
-        self.projects += [alarm.project_id] * leaves
-        self.numbers += [number] * leaves
-        self.states += states
+        is_known = len(states) == len(program.leaves)
+        if not is_known:
+            states = (State.INSUFFICIENT_DATA,) * len(program.leaves)
         begin_us = NEWEST if judged_us is None else _begin_us(alarm, judged_us)
-        self.begin_us += [begin_us] * leaves
-        self.schedules += [ALWAYS] * leaves
-        self.repeats += [0] * leaves
-        self.told += [SETTLED] * leaves
-        self.is_leaf += [True] * leaves
+        places = []
+        for rule, state in zip(program.leaves, states, strict=True):
+            if isinstance(rule, ThresholdRule):
+                places.append(len(self.rules))
+                self._add_leaf(rule, alarm.project_id, number, state, begin_us)
+            else:
+                places.append(~len(self.wanted))
+                self.wanted.add(
+                    rule,
+                    alarm.project_id,
+                    number=number,
+                    state=state,
+                    is_leaf=True,
+                    is_fresh=not is_known,
+                )
+        self.composites.append((number, alarm, program, tuple(places)))
+
+    def _add_leaf(
+        self, rule: ThresholdRule, project_id: str, number: int, state: State, begin_us: int
+    ) -> None:
+        self.rules.append(rule)
+        self.projects.append(project_id)
+        self.numbers.append(number)
+        self.states.append(state)
+        self.begin_us.append(begin_us)
+        self.schedules.append(ALWAYS)
+        self.repeats.append(0)
+        self.told.append(SETTLED)
+        self.is_leaf.append(True)
 
     def reach_us(self, allowed_lag_us: int) -> list[int]:
         """Give how far back from now each window may have to be filled."""

@@ -8,25 +8,18 @@ that comes back late never bring what is old.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from thermostat.alarms.model import State
 from thermostat.alarms.outside import OutsideRule
 from thermostat.evaluate import answered, decide
 from thermostat.evaluate.answered import Shape
+from thermostat.evaluate.polls import LONGEST_RETRY_S, Pace, Poll, Store, Wanted
 from thermostat.evaluate.schedules import Schedules
 from thermostat.evaluate.ticks import US_PER_S
 from thermostat.outside.base import Answer, Question
 
-RETRY_S = 2
-"""How long a store that cannot be reached is let alone before the second try, in seconds."""
-LONGEST_RETRY_S = 60
-"""How long at the most; each try that fails doubles it."""
-TRIES = 2
-"""Only after so many failures in a row does a store count as unreachable."""
 LATE_S = 10
 """An alarm is late when its question has been due for so long, in seconds."""
 SETTLED = -1
@@ -59,76 +52,6 @@ _FIELDS: Mapping[str, type[np.generic]] = {
     "frozen": np.bool_,
     "is_leaf": np.bool_,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How often questions are asked."""
-
-    shortest_s: float = 10.0
-    """Seconds between two questions of one rule, at least."""
-    longest_s: float = 300.0
-    """Seconds between two questions of one rule, at most, however long its granularity."""
-    lag_s: float = 0.0
-    """Seconds that a store needs until it has what was measured."""
-    patience_s: float = 60.0
-    """Seconds after which a store that says nothing counts as unreachable."""
-
-    def period_us(self, granularity_s: int) -> int:
-        """Give the time between two questions."""
-        return int(min(max(granularity_s, self.shortest_s), self.longest_s) * US_PER_S)
-
-
-@dataclass(frozen=True, slots=True)
-class Poll:
-    """Questions to one store that are asked together."""
-
-    number: int
-    store: str
-    slots: NDArray[np.int64]
-    questions: Sequence[Question]
-    time_us: int
-    """What was measured up to this time is asked for."""
-
-
-@dataclass(slots=True)
-class Wanted:
-    """Rules that slots are to be opened for, as columns of one length."""
-
-    rules: list[OutsideRule] = field(default_factory=list)
-    projects: list[str] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
-    """The number of the alarm that each belongs to."""
-    states: list[State] = field(default_factory=list)
-    schedules: list[int] = field(default_factory=list)
-    repeats: list[int] = field(default_factory=list)
-    told: list[bool] = field(default_factory=list)
-    is_leaf: list[bool] = field(default_factory=list)
-    fresh: list[bool] = field(default_factory=list)
-    """Whether its state says nothing before the first answer."""
-
-    def __len__(self) -> int:
-        return len(self.rules)
-
-
-@dataclass(slots=True)
-class _Store:
-    """What is known of an outside store."""
-
-    name: str
-    flying: Poll | None = None
-    """The poll under way."""
-    since_us: int = 0
-    """When it began."""
-    failures: int = 0
-    """How many polls in a row failed."""
-    reason: str = ""
-    """Why the last one did."""
-    retry_us: int = 0
-    """When it may be asked again."""
-
-    def is_silent(self, now_us: int, patience_us: int) -> bool:
-        return self.flying is not None and now_us > self.since_us + patience_us
 
 
 class Polled:
@@ -171,7 +94,7 @@ class Polled:
         self._lag_us = int(pace.lag_s * US_PER_S)
         self._patience_us = int(pace.patience_s * US_PER_S)
         names = list(dict.fromkeys(stores.values()))
-        self._stores = [_Store(name) for name in names]
+        self._stores = [Store(name) for name in names]
         self._store_of = {kind: names.index(name) for kind, name in stores.items()}
         self._shapes: dict[Shape, int] = {}
         self._shape_list: list[Shape] = []
@@ -250,13 +173,18 @@ class Polled:
             [self._reason_number(answers[slot].reason) for slot in slots.tolist()], np.int32
         )
 
-    def late(self, now_us: int) -> Mapping[str, int]:
-        """Give how many slots' questions are late, by store. It may be called from any thread."""
-        due_us, store = self.due_us, self.store
-        size = min(len(due_us), len(store), self.size)
-        late = store[:size][due_us[:size] < now_us - LATE_S * US_PER_S]
-        counts = np.bincount(late[late >= 0], minlength=len(self._stores)).tolist()
-        return dict(zip((one.name for one in self._stores), counts, strict=True))
+    @property
+    def store_names(self) -> list[str]:
+        """The names of the stores, by number."""
+        return [store.name for store in self._stores]
+
+    def late(self, store: str, now_us: int) -> int:
+        """Give how many slots' questions to a store are late. It may be called from any thread."""
+        due_us, number = self.due_us, self.store
+        size = min(len(due_us), len(number), self.size)
+        late = due_us[:size] < now_us - LATE_S * US_PER_S
+        late &= number[:size] == self.store_names.index(store)
+        return int(np.count_nonzero(late))
 
     def _shape_number(self, shape: Shape) -> int:
         number = self._shapes.get(shape)
@@ -309,12 +237,12 @@ class Polled:
                 self._next_us = min(self._next_us, store.since_us + self._patience_us)
         return polls
 
-    def _give_up(self, store: _Store, now_us: int) -> None:
+    def _give_up(self, store: Store, now_us: int) -> None:
         """Wait no longer for what is under way; a store that hangs is not asked anything else."""
         if store.flying is not None:
             slots = self._waiting_for(store.flying)
             self.due_us[slots] = now_us + LONGEST_RETRY_S * US_PER_S
-            self._leave_without(slots, now_us, [_silent(store)] * len(slots))
+            self._leave_without(slots, now_us, [store.silence] * len(slots))
 
     def _waiting_for(self, poll: Poll) -> NDArray[np.int64]:
         slots: NDArray[np.int64] = poll.slots[self.asked[poll.slots] == poll.number]
@@ -338,14 +266,13 @@ class Polled:
         store = self._stores[number]
         if store.is_silent(now_us, self._patience_us):
             self.due_us[due] = now_us + LONGEST_RETRY_S * US_PER_S
-            self._leave_without(due, now_us, [_silent(store)] * len(due))
+            self._leave_without(due, now_us, [store.silence] * len(due))
             return None
-        due = due[self.asked[due] == _NOT_ASKED]
         if store.flying is not None or not len(due):
             return None
         if now_us < store.retry_us:
             self.due_us[due] = store.retry_us
-            if store.failures >= TRIES:
+            if store.is_unreachable:
                 self._leave_without(due, now_us, [store.reason] * len(due))
             return None
         self._put_off(due, now_us)
@@ -377,7 +304,7 @@ class Polled:
     def take(self, poll: Poll, answers: Sequence[Answer]) -> None:
         """Take in what a store has answered to a poll; what is out of date is dropped."""
         store = self._landed(poll)
-        store.failures = store.retry_us = 0
+        store.recover()
         waiting = (self.asked[poll.slots] == poll.number).tolist()
         accepted = []
         for slot, answer, waits in zip(poll.slots.tolist(), answers, waiting, strict=True):
@@ -392,17 +319,14 @@ class Polled:
     def fail(self, poll: Poll, reason: str, now_us: int) -> None:
         """Take in that a store could not be asked."""
         store = self._landed(poll)
-        store.failures += 1
-        store.reason = reason
-        rest_s = min(RETRY_S << min(store.failures - 1, 10), LONGEST_RETRY_S)
-        store.retry_us = now_us + rest_s * US_PER_S
+        store.fail(reason, now_us)
         slots = self._waiting_for(poll)
         self.asked[slots] = _NOT_ASKED
         self.due_us[slots] = store.retry_us
-        if store.failures >= TRIES:
+        if store.is_unreachable:
             self._leave_without(slots, now_us, [reason] * len(slots))
 
-    def _landed(self, poll: Poll) -> _Store:
+    def _landed(self, poll: Poll) -> Store:
         store = next(one for one in self._stores if one.name == poll.store)
         if store.flying is poll:
             store.flying = None
@@ -450,10 +374,6 @@ class Polled:
         """Note that the answers to these slots were judged."""
         self.answered[slots] = False
         self.fresh[slots] = False
-
-
-def _silent(store: _Store) -> str:
-    return f"{store.name} does not answer"
 
 
 def _type(rule: OutsideRule) -> str:

@@ -8,13 +8,14 @@ it, to show the datapoints around a failure.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from math import floor, fsum, sqrt
+from math import floor, fsum, isnan, sqrt
 
 import msgspec
 import numpy as np
 
 from thermostat.alarms.constraints import is_open
 from thermostat.alarms.model import Alarm, State, Transition
+from thermostat.alarms.outside import OutsideRule
 from thermostat.alarms.rules import (
     AlarmRef,
     AllOf,
@@ -83,6 +84,30 @@ def judge(rule: ThresholdRule, datapoints: Sequence[Datapoint], state: State) ->
         newest = present[-1].value
         return State.ALARM if breaches(rule, newest, state) else State.OK
     return state
+
+
+def judge_answer(rule: OutsideRule, values: Sequence[float | None], state: State) -> State:
+    """Give the state that follows from what an outside store has answered, oldest first."""
+    operator = rule.comparison_operator
+
+    def breaching(value: float | None) -> bool:
+        return value is not None and operator.holds(value, rule.threshold)
+
+    values = [None if value is None or isnan(value) else value for value in values]
+    newest = values[-rule.evaluation_periods :]
+    if None in newest:
+        return State.INSUFFICIENT_DATA
+    if not any(map(breaching, newest)):
+        return State.OK
+    if all(map(breaching, newest)):
+        wanted = State.ALARM
+    elif state is State.INSUFFICIENT_DATA:
+        wanted = State.ALARM if breaching(newest[-1]) else State.OK
+    else:
+        return state
+    if wanted is State.ALARM and not all(map(breaching, values[-rule.lasting :])):
+        return State.OK if state is State.INSUFFICIENT_DATA else state
+    return wanted
 
 
 @dataclass
@@ -203,10 +228,8 @@ def combine(
 
     def of(node: Expression) -> int:
         match node:
-            case Leaf():
+            case Leaf() | OutsideLeaf():
                 return _ORDER.index(next(states))
-            case OutsideLeaf():
-                return _ORDER.index(State.INSUFFICIENT_DATA)
             case AlarmRef():
                 return _ORDER.index(state_of(node.alarm_id))
             case Not():

@@ -3,7 +3,7 @@
 
 from oslo_config import cfg
 
-from thermostat.evaluate.polled import Pace
+from thermostat.evaluate.polls import Pace
 
 GROUP = cfg.OptGroup("outside", title="When outside stores are asked for datapoints")
 OPTS = [

@@ -10,25 +10,38 @@ import thermostat
 
 ROOT = pathlib.Path(thermostat.__file__).parent
 DECIDING = (
+    "answered",
     "cells",
     "composites",
     "decide",
     "due",
     "held",
     "members",
+    "polled",
+    "polls",
     "pool",
     "reasons",
     "reporters",
+    "schedules",
     "sketch",
     "telling",
     "ticks",
 )
 PURE = sorted(
     path
-    for pattern in ("samples/*.py", "alarms/*.py", *(f"evaluate/{name}.py" for name in DECIDING))
+    for pattern in (
+        "samples/*.py",
+        "alarms/*.py",
+        "outside/base.py",
+        *(f"evaluate/{name}.py" for name in DECIDING),
+    )
     for path in ROOT.glob(pattern)
 )
-PURE_OWN = {"thermostat.evaluate", *(f"thermostat.evaluate.{name}" for name in DECIDING)}
+PURE_OWN = {
+    "thermostat.evaluate",
+    "thermostat.outside.base",
+    *(f"thermostat.evaluate.{name}" for name in DECIDING),
+}
 ALLOWED = {
     "array",  # columns of numbers
     "collections",

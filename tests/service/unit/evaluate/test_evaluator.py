@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.service.unit.evaluate.world import batch_of, make_alarm
-from thermostat.alarms.rules import Statistic, rule_type
+from thermostat.alarms.rules import Statistic
 from thermostat.evaluate.engine import Engine
 from thermostat.evaluate.loop import Evaluator
 from thermostat.evaluate.pool import Pool
@@ -27,12 +27,8 @@ class Alarms:
         self.noted = []
         self.broken = set()
 
-    def standing(self, types):
-        return [
-            alarm.standing
-            for alarm in self.alarms.values()
-            if alarm.enabled and rule_type(alarm.rule) in types
-        ]
+    def standing(self):
+        return [alarm.standing for alarm in self.alarms.values() if alarm.enabled]
 
     def standing_of(self, alarm_ids):
         return [

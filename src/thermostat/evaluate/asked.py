@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Alarms with outside rules, being evaluated: from what stores answered to transitions."""
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thermostat.alarms.model import Standing, Transition
+from thermostat.evaluate import decide
+from thermostat.evaluate.answered import explain
+from thermostat.evaluate.joined import Joined, action_bits
+from thermostat.evaluate.polled import SETTLED, Polled
+from thermostat.evaluate.polls import Poll, Wanted
+from thermostat.evaluate.residents import Residents
+from thermostat.evaluate.schedules import Schedules
+from thermostat.outside.base import Answer
+
+LOG = logging.getLogger(__name__)
+
+
+class Asked:
+    """The alarms with one outside rule, and the leaves of composites that are such rules."""
+
+    def __init__(
+        self, polled: Polled, residents: Residents, joined: Joined, schedules: Schedules
+    ) -> None:
+        self._polled = polled
+        self._residents = residents
+        self._joined = joined
+        self._schedules = schedules
+        self._slots: dict[int, int] = {}
+        self._open: dict[int, Answer] = {}
+        """By alarm with an open transition: the answer that it rests on."""
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._slots
+
+    # -- alarms ---------------------------------------------------------------------------------
+
+    def open_all(self, wanted: Wanted) -> NDArray[np.int64]:
+        """Ask for the datapoints of these rules from now on; give their slots."""
+        slots = self._polled.open_all(wanted)
+        for number, slot, is_leaf in zip(
+            wanted.numbers, slots.tolist(), wanted.is_leaf, strict=True
+        ):
+            if not is_leaf:
+                self._slots[number] = slot
+        return slots
+
+    def update(self, number: int, alarm: Standing) -> None:
+        """Go on with another definition of an alarm, whose rule is the same."""
+        self._open.pop(number, None)
+        slot = self._slots[number]
+        self._polled.state[slot] = decide.NUMBERS[alarm.state]
+        self._polled.schedule[slot] = self._schedules.number(alarm.time_constraints)
+        self._polled.repeats[slot] = action_bits(alarm) if alarm.repeat_actions else 0
+        self._polled.frozen[slot] = False
+
+    def remove(self, number: int) -> None:
+        """Evaluate this alarm no longer."""
+        self._open.pop(number, None)
+        self._polled.close(self._slots.pop(number))
+
+    def state_of(self, number: int) -> int:
+        """Give the written state of an alarm."""
+        return int(self._polled.state[self._slots[number]])
+
+    # -- asking ---------------------------------------------------------------------------------
+
+    def due(self, now_us: int) -> Sequence[Poll]:
+        """Give what is to be asked now."""
+        return self._polled.due(now_us)
+
+    def take(self, poll: Poll, answers: Sequence[Answer]) -> None:
+        """Take in what a store has answered."""
+        self._polled.take(poll, answers)
+
+    def fail(self, poll: Poll, reason: str, now_us: int) -> None:
+        """Take in that a store could not be asked."""
+        self._polled.fail(poll, reason, now_us)
+
+    @property
+    def stores(self) -> Sequence[str]:
+        """The names of the stores."""
+        return self._polled.store_names
+
+    def late(self, store: str, now_us: int) -> int:
+        """Give how many rules wait for long for a question to this store; from any thread."""
+        return self._polled.late(store, now_us)
+
+    # -- judging --------------------------------------------------------------------------------
+
+    def judge(self, now_us: int, most: int) -> list[Transition]:
+        """Judge what was answered; give at most so many transitions, the others the next time."""
+        polled = self._polled
+        slots, after = polled.judge()
+        if not len(slots):
+            return []
+        changed = after != polled.state[slots]
+        called = (polled.repeats[slots] >> after.view(np.uint8)) & np.uint8(1) != 0
+        is_leaf = polled.is_leaf[slots]
+        if is_leaf.any():
+            self._step(slots[is_leaf], after[is_leaf], (changed | called)[is_leaf])
+        told = (changed | called | self._lacks_words(slots, after, changed)) & ~is_leaf
+        polled.done(slots[~told])
+        found = np.flatnonzero(told)[:most]
+        return list(self._tell(slots[found], after[found], now_us))
+
+    def _step(
+        self, slots: NDArray[np.int64], after: NDArray[np.int8], woken: NDArray[np.bool_]
+    ) -> None:
+        """Let the composites look at those of their leaves that have changed."""
+        self._polled.state[slots] = after
+        self._joined.step(self._polled.alarm[slots[woken]].tolist())
+
+    def _lacks_words(
+        self, slots: NDArray[np.int64], after: NDArray[np.int8], changed: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Tell which stay in insufficient data for a reason that was not told yet."""
+        lacking: NDArray[np.bool_] = (after == decide.UNKNOWN) & ~changed
+        found = np.flatnonzero(lacking)
+        if len(found):
+            told = self._polled.told[slots[found]]
+            reasons = self._polled.reasons(slots[found])
+            lacking[found] = (told != reasons) & (told != SETTLED)
+            # what was told before a restart is not known: it was this
+            self._polled.told[slots[found]] = np.where(told == SETTLED, reasons, told)
+        return lacking
+
+    def _tell(
+        self, slots: NDArray[np.int64], after: NDArray[np.int8], now_us: int
+    ) -> Iterator[Transition]:
+        polled = self._polled
+        before = polled.state[slots].tolist()
+        times_us = polled.asked_us[slots].tolist()
+        for slot, old, new, time_us in zip(
+            slots.tolist(), before, after.tolist(), times_us, strict=True
+        ):
+            number = int(polled.alarm[slot])
+            answer = polled.answer(slot)
+            state, now = decide.STATES[old], decide.STATES[new]
+            alarm_id = self._residents.alarm_id(number)
+            try:
+                reason, data = explain(polled.rule(slot), answer, state, now)
+            except Exception:  # one alarm must not end all alarming
+                LOG.exception("Alarm %s cannot be judged", alarm_id)
+                polled.done(np.array([slot]))
+                continue
+            polled.frozen[slot] = True
+            self._open[number] = answer
+            yield Transition(
+                alarm_id=alarm_id,
+                revision=int(self._residents.revision[number]),
+                previous=state,
+                state=now,
+                reason=reason,
+                reason_data=data,
+                timestamp_us=now_us,
+                step_us=time_us,
+                quiet=now is state and not int(polled.repeats[slot]) >> new & 1,
+            )
+
+    # -- what became of it ----------------------------------------------------------------------
+
+    def committed(self, number: int, transition: Transition) -> None:
+        """Go on from what the database has now."""
+        answer = self._open.pop(number, None)
+        if answer is None:
+            return
+        slot = np.array([self._slots[number]])
+        state = decide.NUMBERS[transition.state]
+        self._polled.state[slot] = state
+        self._polled.frozen[slot] = False
+        is_newest = self._polled.answer(int(slot[0])) is answer
+        if state == decide.UNKNOWN and is_newest:
+            self._polled.told[slot] = self._polled.reasons(slot)
+        if is_newest:
+            self._polled.done(slot)
+
+    def rejected(self, number: int) -> None:
+        """Judge the answer of an alarm again: what followed could not be written."""
+        if self._open.pop(number, None) is not None:
+            self._polled.frozen[self._slots[number]] = False
