@@ -6,6 +6,7 @@ TrustError
 └── TrustUnavailable  Keystone cannot be reached, or this server has no user of its own
 """
 
+import logging
 import threading
 from collections import OrderedDict
 from typing import Any
@@ -53,6 +54,8 @@ class Trusts:
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         register_options(conf)
+        # At debug level it logs what Keystone answers, and a trust's token has the trust's id.
+        logging.getLogger("keystoneauth.identity").setLevel(logging.INFO)
         self._conf = conf
         self._session: Session = loading.load_session_from_conf_options(conf, GROUP)
         self._own: BaseAuthPlugin | None = loading.load_auth_from_conf_options(conf, GROUP)

@@ -105,6 +105,10 @@ class Alarm(msgspec.Struct, frozen=True):
         }[state]
 
 
+ACTION_FIELDS = ("ok_actions", "alarm_actions", "insufficient_data_actions")
+"""Where an alarm has its actions."""
+
+
 class Standing(msgspec.Struct, frozen=True):
     """What the evaluator needs of an alarm: a million of them are read at its start."""
 

@@ -5,10 +5,12 @@ from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 import falcon
+from msgspec.structs import replace
 from oslo_config import cfg
 
-from thermostat.alarms.model import Alarm, State
+from thermostat.alarms.model import ACTION_FIELDS, Alarm, State
 from thermostat.api.errors import bad_field
+from thermostat.redaction import HIDDEN, is_hidden, restored
 
 ADMIN_SCHEMES = frozenset({"log", "test"})
 TRUST_PREFIX = "trust+"
@@ -39,6 +41,27 @@ def check_actions(
             _check(field, action, schemes, is_admin=is_admin)
 
 
+def with_secrets(alarm: Alarm, known: Alarm | None) -> Alarm:
+    """Put the known alarm's secrets back into URLs that were shown without them.
+
+    Clients send back what they have read. Raises the 400 where the known alarm has no such URL.
+    """
+    others = [] if known is None else [url for state in State for url in known.actions(state)]
+    for field in ACTION_FIELDS:
+        urls = getattr(alarm, field)
+        if any(map(is_hidden, urls)):
+            before = () if known is None else getattr(known, field)
+            try:
+                alarm = replace(alarm, **{field: restored(urls, before, others)})
+            except ValueError as error:
+                raise bad_field(
+                    field,
+                    f"{error} has {HIDDEN} where a secret is to stand, and the alarm has no such "
+                    "URL: send it whole",
+                ) from None
+    return alarm
+
+
 def trust_actions(alarm: Alarm) -> frozenset[str]:
     """Give the alarm's actions that are called with a trust."""
     return frozenset(
@@ -67,7 +90,7 @@ def _check(
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise bad_field(field, f"a URL is invalid: {error}") from error
-    scheme = action.partition(":")[0]  # as it was written: who calls it looks for it so
+    scheme = action.partition(":")[0][:50]  # as it was written: who calls it looks for it so
     if scheme not in schemes:
         known = ", ".join(sorted(schemes))
         why = "" if any(map(_is_of_a_trust, schemes)) or not _is_of_a_trust(scheme) else NO_TRUSTS

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The alarm object on the wire, as Aodh's v2 API has it."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -8,13 +9,14 @@ from msgspec import UNSET, Meta, UnsetType
 
 from thermostat.alarms.constraints import ConstraintError, check
 from thermostat.alarms.events import EventRule
-from thermostat.alarms.model import Alarm, Severity, State, TimeConstraint
+from thermostat.alarms.model import ACTION_FIELDS, Alarm, Severity, State, TimeConstraint
 from thermostat.alarms.rules import Rule
 from thermostat.api.conversion import convert, given
 from thermostat.api.errors import bad_field
 from thermostat.api.rules import decode_rule, encode_rule
 from thermostat.db.history import Event
 from thermostat.db.mapping import iso
+from thermostat.redaction import hidden
 
 MAX_ACTIONS = 100
 """How many actions each state may have."""
@@ -22,7 +24,6 @@ MAX_ACTIONS = 100
 _NO_NUL = "^[^\\x00]*$"  # PostgreSQL's text cannot hold it
 _Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=_NO_NUL)]
 _Actions = Annotated[tuple[str, ...], Meta(max_length=MAX_ACTIONS)]
-ACTION_FIELDS = ("ok_actions", "alarm_actions", "insufficient_data_actions")
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,8 +95,12 @@ def decode(
     )
 
 
-def encode(alarm: Alarm) -> dict[str, Any]:
-    """Give the alarm object of an answer; the trust is not in it."""
+def encode(alarm: Alarm, *, whole: bool = False) -> dict[str, Any]:
+    """Give the alarm object of an answer; the trust is not in it.
+
+    Unless it is to be whole, the secrets in the URLs of its actions are not either.
+    """
+    seen = (lambda urls: urls) if whole else _hidden_all
     return {
         "alarm_id": alarm.alarm_id,
         "name": alarm.name,
@@ -103,9 +108,9 @@ def encode(alarm: Alarm) -> dict[str, Any]:
         "enabled": alarm.enabled,
         "severity": alarm.severity,
         **encode_rule(alarm.rule),
-        "ok_actions": alarm.ok_actions,
-        "alarm_actions": alarm.alarm_actions,
-        "insufficient_data_actions": alarm.insufficient_data_actions,
+        "ok_actions": seen(alarm.ok_actions),
+        "alarm_actions": seen(alarm.alarm_actions),
+        "insufficient_data_actions": seen(alarm.insufficient_data_actions),
         "repeat_actions": alarm.repeat_actions,
         "time_constraints": alarm.time_constraints,
         "user_id": alarm.user_id,
@@ -124,6 +129,10 @@ def encode_event(event: Event) -> dict[str, Any]:
     """Give one object of an alarm's history."""
     shown = msgspec.structs.asdict(event)
     return shown | {"timestamp": iso(shown.pop("timestamp_us"))}
+
+
+def _hidden_all(urls: Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(hidden, urls))
 
 
 def _without_null(constraint: Any) -> Any:

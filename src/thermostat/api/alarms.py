@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from thermostat.alarms.model import Alarm, State
 from thermostat.api import alarm_form, policies
-from thermostat.api.actions import check_actions, trust_actions
+from thermostat.api.actions import check_actions, trust_actions, with_secrets
 from thermostat.api.body import read_json, read_object
 from thermostat.api.context import authorize, caller, is_allowed
 from thermostat.api.errors import bad_field
@@ -91,9 +91,20 @@ class AlarmNoun:
         _, alarm = alarm_form.decode(
             document, alarm_id=alarm_id, now_us=self._services.now_us(), **own
         )
+        alarm = with_secrets(alarm, None)
         self._check_owner(req, alarm, own)
         self._check_actions(req, alarm)
         return alarm
+
+    def _shown(self, req: falcon.Request, alarm: Alarm) -> dict[str, Any]:
+        """Give the alarm object of an answer.
+
+        URLs with their secrets are for those of the alarm's own project who may change it.
+        """
+        whole = alarm.project_id == caller(req).project_id and is_allowed(
+            self._services.enforcer, req, policies.CHANGE_ALARM, _owner(alarm)
+        )
+        return alarm_form.encode(alarm, whole=whole)
 
     def _check_owner(self, req: falcon.Request, alarm: Alarm, known: Mapping[str, Any]) -> None:
         """Raise the 403 if the caller would give the alarm to somebody else than `known`."""
@@ -140,7 +151,7 @@ class AlarmsResource(AlarmNoun):
             found = self._services.alarms.list(where, page(req, SORT_KEYS, _NEWEST_FIRST))
         except UnknownMarker as error:
             raise bad_field("marker", f"there is no alarm {error}") from error
-        _answer(resp, [alarm_form.encode(alarm) for alarm in found])
+        _answer(resp, [self._shown(req, alarm) for alarm in found])
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Create an alarm."""
@@ -154,7 +165,7 @@ class AlarmsResource(AlarmNoun):
         services.alarm_changed(alarm.alarm_id)
         resp.status = falcon.HTTP_201
         resp.location = f"{req.prefix}/v2/alarms/{alarm.alarm_id}"
-        _answer(resp, alarm_form.encode(alarm))
+        _answer(resp, self._shown(req, alarm))
 
 
 class AlarmResource(AlarmNoun):
@@ -162,7 +173,7 @@ class AlarmResource(AlarmNoun):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, alarm_id: str) -> None:
         """Show the alarm."""
-        _answer(resp, alarm_form.encode(self._get(req, alarm_id, policies.GET_ALARM)))
+        _answer(resp, self._shown(req, self._get(req, alarm_id, policies.GET_ALARM)))
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, alarm_id: str) -> None:
         """Replace the alarm's definition."""
@@ -175,6 +186,7 @@ class AlarmResource(AlarmNoun):
             project_id=known.project_id,
             now_us=services.now_us(),
         )
+        wanted = with_secrets(wanted, known)
         self._check_owner(req, wanted, _owner(known))
         self._check_actions(req, wanted)
         lent = trust_actions(wanted)
@@ -197,7 +209,7 @@ class AlarmResource(AlarmNoun):
             except AlarmNotFound:
                 raise _not_found(alarm_id) from None
         services.alarm_changed(alarm_id)
-        _answer(resp, alarm_form.encode(alarm))
+        _answer(resp, self._shown(req, alarm))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, alarm_id: str) -> None:
         """Delete the alarm."""

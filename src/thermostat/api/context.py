@@ -17,6 +17,7 @@ class ContextMiddleware:
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         """Make the context; it is also the one that log lines of this thread carry."""
+        req.context.decided = {}
         global_id = req.get_header("X-OpenStack-Request-ID") or ""
         req.context.caller = RequestContext.from_environ(
             req.env,
@@ -52,5 +53,10 @@ def authorize(
 def is_allowed(
     enforcer: Enforcer, req: falcon.Request, rule: str, target: Mapping[str, Any]
 ) -> bool:
-    """Tell whether the caller may do this to the target."""
-    return bool(enforcer.authorize(rule, dict(target), caller(req), do_raise=False))
+    """Tell whether the caller may do this to the target; asked once in a request."""
+    decided: dict[object, bool] = req.context.decided
+    question = (rule, *target.items())
+    if question not in decided:
+        allowed = enforcer.authorize(rule, dict(target), caller(req), do_raise=False)
+        decided[question] = bool(allowed)
+    return decided[question]

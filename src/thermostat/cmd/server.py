@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from thermostat import opts
 from thermostat.db.schema import SchemaError
+from thermostat.redaction import scrub_logs
 from thermostat.server import Server
 from thermostat.store.base import StoreError
 from thermostat.systemd import notify
@@ -40,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
             description="Store samples, judge alarms, call their actions.",
         )
         log.setup(conf, "thermostat-server")
+        scrub_logs()
         server = Server(conf)
     except cfg.Error as error:
         print(f"thermostat-server: {error}", file=sys.stderr)

@@ -34,6 +34,8 @@ OPTS = [
 BUSY_TIMEOUT_MS = 30_000
 MOST_IDS = 500
 """How many rows one query asks for by id: databases limit the parameters of a statement."""
+PRIVATE = {"hide_parameters": True}
+"""Statements' values, with signatures of URLs and trusts among them, are in no error or log."""
 
 
 class DatabaseError(Exception):
@@ -47,8 +49,10 @@ def open_engine(url: str) -> Engine:
         # Many updates in one message: half the time, where transitions are written by the hundred.
         batches = {"executemany_mode": "values_plus_batch"}
         is_psycopg2 = parsed.get_driver_name() == "psycopg2"
-        return create_engine(parsed, pool_pre_ping=True, **(batches if is_psycopg2 else {}))
-    engine = create_engine(parsed)
+        return create_engine(
+            parsed, pool_pre_ping=True, **PRIVATE, **(batches if is_psycopg2 else {})
+        )
+    engine = create_engine(parsed, **PRIVATE)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

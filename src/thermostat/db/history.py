@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, insert
 
-from thermostat.alarms.model import Alarm
+from thermostat.alarms.model import ACTION_FIELDS, Alarm
 from thermostat.db.mapping import to_json
 from thermostat.db.tables import HISTORY
+from thermostat.redaction import hidden
 
 _INSERT = insert(HISTORY)
 
@@ -66,13 +67,23 @@ def event_row(
         "event_id": str(uuid.uuid4()),
         "alarm_id": alarm.alarm_id,
         "type": change.value,
-        "detail": to_json(detail),
+        "detail": to_json(_without_secrets(detail)),
         "user_id": author.user_id,
         "project_id": author.project_id,
         "on_behalf_of": alarm.project_id,
         "severity": alarm.severity.value,
         "timestamp_us": timestamp_us,
     }
+
+
+def _without_secrets(detail: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Hide what the URLs of actions have of secrets: many may read a history, and for long."""
+    actions = {
+        field: [hidden(url) for url in detail[field]]
+        for field in ACTION_FIELDS
+        if detail.get(field)
+    }
+    return {**detail, **actions} if actions else detail
 
 
 def note(

@@ -13,6 +13,7 @@ import queue
 import random
 import threading
 import time
+import traceback
 from collections import Counter as Multiset
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
@@ -26,7 +27,7 @@ from thermostat.db.outbox import Notification, Outbox, Outcome, Status
 from thermostat.notify.backoff import Backoff
 from thermostat.notify.opts import GROUP, OPTS
 from thermostat.notify.transports.base import DeliveryFailed, Transport
-from thermostat.notify.urls import shown
+from thermostat.redaction import scrubbed, short
 
 LOG = logging.getLogger(__name__)
 READ_AT_ONCE = 200
@@ -214,14 +215,18 @@ class Worker:
         except DeliveryFailed as failure:
             outcome = self._failed(notification, failure)
         except Exception as error:  # a transport's mistake must not lose the notification
-            LOG.exception("Notification %s: the transport failed", notification.notification_id)
+            LOG.error(  # noqa: TRY400 - a traceback's message may have the URL
+                "Notification %s: the transport failed\n%s",
+                notification.notification_id,
+                scrubbed(traceback.format_exc()),
+            )
             outcome = self._failed(notification, DeliveryFailed(type(error).__name__))
         else:
             LOG.info(
                 "Alarm %s: notification %s delivered to %s in %.3f s",
                 notification.alarm_id,
                 notification.notification_id,
-                shown(notification.action),
+                short(notification.action),
                 time.monotonic() - begun,
             )
             self._outcomes.labels("delivered").inc()
@@ -243,7 +248,7 @@ class Worker:
         what = (
             notification.alarm_id,
             notification.notification_id,
-            shown(notification.action),
+            short(notification.action),
             failure,
         )
         if next_us is None:

@@ -4,12 +4,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from thermostat.alarms.model import State, TimeConstraint
+from thermostat.alarms.model import ACTION_FIELDS, State, TimeConstraint
 from thermostat.alarms.query import Operator
 from thermostat.alarms.rules import RULE_TYPES
 from thermostat.api import alarm_form, alarms, preview
 from thermostat.api.actions import MAX_URL
-from thermostat.api.alarm_form import ACTION_FIELDS
 from thermostat.api.openapi import examples, rules
 from thermostat.api.openapi.lists import filters, pages
 from thermostat.api.openapi.operation import Answer, Body, Operation, Operations, list_of, ref

@@ -231,7 +231,21 @@ class TestSecrets:
             counts = notifier.wait()
         assert (counts[Status.DELIVERED], counts[Status.DEAD]) == (1, 7)
         assert SECRET not in caplog.text
-        assert f"{good.url}/path" in caplog.text
+        assert good.url in caplog.text
+        assert "/path" not in caplog.text, "the path of a hook may be a secret too"
+        assert not any(SECRET in (row["last_error"] or "") for row in notifier.rows())
+
+    def test_a_transport_that_breaks_tells_no_secrets(self, notifier, hook, caplog):
+        def broken(notification, _now_us):
+            raise RuntimeError(f"cannot call {notification.action}")
+
+        notifier.start(deadline=1)
+        for transport in notifier.worker._transports.values():
+            transport.send = broken
+        notifier.fire(f"{hook.url}/path?Signature={SECRET}")
+        assert notifier.wait()[Status.DEAD] == 1
+        assert "RuntimeError: cannot call" in caplog.text
+        assert SECRET not in caplog.text
         assert not any(SECRET in (row["last_error"] or "") for row in notifier.rows())
 
     def test_delivery_is_logged_with_ids(self, notifier, hook, caplog):
