@@ -177,7 +177,7 @@ class BaseAlarm(resource.Resource):
         schema = {
             name: known
             for name, known in self.properties_schema.items()
-            if name not in data or _is_literal(data[name])
+            if name not in data or is_literal(data[name])
         }
         literals = {name: value for name, value in data.items() if name in schema}
         try:
@@ -187,7 +187,7 @@ class BaseAlarm(resource.Resource):
 
     def _validate_actions(self, name: str) -> None:
         raw = self.properties.data.get(name)
-        if not self.stack.strict_validate and not _is_literal(raw):
+        if not self.stack.strict_validate and not is_literal(raw):
             return
         for action in actions.written(raw):
             try:
@@ -340,13 +340,13 @@ class BaseAlarm(resource.Resource):
         return absence is None, absence
 
 
-def _is_literal(value: Any) -> bool:
+def is_literal(value: Any) -> bool:
     """Tell whether a value is written in the template as it is, without functions."""
     if isinstance(value, function.Function | function.Macro):
         return False
     if isinstance(value, Mapping):
-        return all(_is_literal(inner) for inner in value.values())
-    return not isinstance(value, list) or all(_is_literal(inner) for inner in value)
+        return all(is_literal(inner) for inner in value.values())
+    return not isinstance(value, list) or all(is_literal(inner) for inner in value)
 
 
 def _differences(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ run adds is taken away at its end, but for the plugin, which stays in Heat.
 
 import contextlib
 import filecmp
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.service.lab.parts import ServerProcess, answers
 
 ROOT = Path(__file__).parents[3]
 PLUGINS = ROOT / "heat_plugins"
+OUR_TYPES = re.compile(r"OS::(Metering|Ceilometer)::(Combination)?Alarm\b")
 SERVICE_TYPES = ("alarming", "metering")
 
 
@@ -28,7 +30,7 @@ def install_plugin(lab: Lab) -> None:
     target = Path(heat["plugin_dir"])
     stock = Path(heat["environment_dir"]) / "default.yaml"
     lines = stock.read_text().splitlines(keepends=True)
-    kept = [line for line in lines if "OS::Metering::Alarm" not in line]
+    kept = [line for line in lines if not OUR_TYPES.search(line)]
     if kept == lines and _same(PLUGINS, target):
         return
     stock.write_text("".join(kept))

@@ -46,7 +46,7 @@ def test_the_documents_examples_are_valid(cloud, text):
 
 
 def test_the_document_has_examples():
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 4
 
 
 @pytest.mark.parametrize("name", ["CPUAlarmHigh", "CPUAlarmLow"])
