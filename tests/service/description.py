@@ -35,6 +35,11 @@ def faults(schema, value):
     return [error.message for error in validator(encoded).iter_errors(value)]
 
 
+def is_valid(schema, value):
+    """Whether a value is what a schema of the description asks for."""
+    return validator(msgspec.json.encode(schema).decode()).is_valid(value)
+
+
 @cache
 def _patterns():
     found = [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), path) for path in document()["paths"]]

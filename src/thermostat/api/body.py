@@ -21,7 +21,15 @@ def read_body(req: falcon.Request, *, most: int = MAX_BODY) -> bytes:
 
 
 def read_json(req: falcon.Request) -> Any:
-    """Give the request's JSON body, or raise the 400 that says where it is broken."""
+    """Give the request's JSON body, or raise the 400 that says where it is broken.
+
+    A body that says it is something else is a 415.
+    """
+    media_type = (req.content_type or falcon.MEDIA_JSON).partition(";")[0].strip().lower()
+    if media_type != falcon.MEDIA_JSON:
+        raise falcon.HTTPUnsupportedMediaType(
+            description=f"Content-Type: {media_type!r:.100} is not {falcon.MEDIA_JSON}"
+        )
     try:
         return msgspec.json.decode(read_body(req))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

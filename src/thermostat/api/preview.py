@@ -104,7 +104,8 @@ class PreviewResource(AlarmNoun):
             raise bad_field(field, f"must be at most {MOST_HOURS:g} hours before the end")
         if start_us < self._earliest_us(now_us):
             kept = self._services.retention_hours
-            raise bad_field(field, f"samples are kept for {kept} hours only")
+            reason = "is before 1970" if kept is None else f"samples are kept for {kept} hours only"
+            raise bad_field(field, reason)
         return start_us, end_us
 
     def _earliest_us(self, now_us: int) -> int:

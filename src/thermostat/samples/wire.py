@@ -127,7 +127,7 @@ def _parse(decode: Callable[[bytes], _T], body: bytes) -> _T:
     except msgspec.ValidationError:
         raise
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidSamples(None, None, f"The body cannot be read: {error}") from error
+        raise InvalidSamples(None, None, f"The body is not valid JSON: {error}") from error
     except RecursionError:
         raise InvalidSamples(None, None, "The body is nested too deeply") from None
 

@@ -154,7 +154,7 @@ def _errors(path: str, operation: Operation) -> Iterator[int]:
     """Give the statuses of refusals, those that follow from the operation among them."""
     statuses = set(operation.errors)
     if operation.body:
-        statuses |= {400, 413}
+        statuses |= {400, 413, 415}
     if operation.parameters:
         statuses.add(400)
     if not operation.is_public:

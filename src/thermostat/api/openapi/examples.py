@@ -38,6 +38,14 @@ RULES: Mapping[str, Mapping[str, Any]] = {
                 "comparison_operator": "gt",
                 "threshold": 90.0,
             },
+            {
+                "not": {
+                    "type": "prometheus",
+                    "query": 'sum(up{job="web"})',
+                    "comparison_operator": "ge",
+                    "threshold": 2.0,
+                }
+            },
         ]
     },
     "combination": {
@@ -99,7 +107,18 @@ def alarm(kind: str) -> dict[str, Any]:
     }
 
 
-ALARMS: Mapping[str, Any] = {kind: alarm(kind) for kind in RULES}
+OFFICE_HOURS = {
+    "name": "office hours",
+    "description": "on weekdays",
+    "start": "0 8 * * 1-5",
+    "duration": 36_000,
+    "timezone": "Europe/Berlin",
+}
+ALARMS: Mapping[str, Any] = {
+    kind: alarm(kind) | ({"time_constraints": [OFFICE_HOURS]} if kind == "threshold" else {})
+    for kind in RULES
+}
+"""An alarm of each type."""
 PREVIEWS: Mapping[str, Any] = {"the last day": {**alarm("threshold"), "hours": 24}}
 
 _SAMPLE = {

@@ -41,7 +41,7 @@ def _create(name: str, summary: str, description: str) -> Operation:
             also={wire.COLUMNAR_TYPE: {"type": "string", "format": "binary"}},
         ),
         answers={201: Answer("They are on disk.", ref("Accepted"))},
-        errors=[415, 429],
+        errors=[429],
         takes_password=True,
     )
 

@@ -16,6 +16,7 @@ import msgspec
 from thermostat.api.openapi.operation import Schema
 
 NUMBER_TEXT = "^-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][+-]?[0-9]+)?$"
+NUMBER_TEXT_OR_NULL = f"{NUMBER_TEXT}|^[nN][uU][lL][lL]$"
 BOOLEAN_TEXT = "^([01]|[tT][rR][uU][eE]|[fF][aA][lL][sS][eE])$"
 _TEMPLATE = "#/components/schemas/{name}"
 _LENIENT: Mapping[str, Schema] = {
@@ -89,6 +90,8 @@ def lenient(schema: Schema) -> dict[str, Any]:
             return made  # text is one of its own kinds
         del made["anyOf"]
         made = nullable({**made, **lenient(others[0])})
+        if made.get("pattern") == NUMBER_TEXT:
+            made["pattern"] = NUMBER_TEXT_OR_NULL
     return made
 
 
