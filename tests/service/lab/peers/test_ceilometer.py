@@ -7,7 +7,6 @@ is ours, as an operator would write it.
 
 import os
 import subprocess
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from tests.lab.settings import ini
 from tests.service.hooks import HookServer
 from tests.service.lab.parts import Servers, own_user
 from tests.service.lab.peers.conftest import PUBLISHER
+from tests.service.lab.waiting import until
 
 pytestmark = pytest.mark.lab
 
@@ -30,14 +30,6 @@ INTERVAL_S = 2
 PERIOD_S = 5
 GROUP = f"ceilometer-{uuid.uuid4().hex[:6]}"
 QUERY = {"field": "metadata.user_metadata.server_group", "op": "eq", "value": GROUP}
-
-
-def until(condition, what, timeout_s=90.0):
-    deadline = time.monotonic() + timeout_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} did not happen in {timeout_s} s"
-        time.sleep(0.5)
-    return found
 
 
 @contextmanager
