@@ -16,11 +16,12 @@ LOG_DIR=.lab/log
 NEWEST_FIRST="/usr/bin/python3 python3.13 python3.12 python3.11 python3"
 
 # Building libvirt-python takes the compiler and headers; .venv has it for the agent and the lab.
-# The tests of the alarm database run on a PostgreSQL of their own.
+# The tests of the alarm database run on a PostgreSQL of their own, those of events on a RabbitMQ.
 VENV_PACKAGES="ca-certificates git gcc libc6-dev make pkg-config libvirt-dev postgresql
+    rabbitmq-server
     python3-venv python3-dev"
 LAB_PACKAGES="libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils
-    python3-libvirt python3-packaging procps mount util-linux rabbitmq-server prometheus"
+    python3-libvirt python3-packaging procps mount util-linux prometheus"
 
 # openstack.cloud 2.5, in ansible 12, does not work with openstacksdk 4.15 and later, which has no
 # openstack.version any more.

@@ -11,6 +11,7 @@ from thermostat import ingest, trusts
 from thermostat.api import actions, auth, publishers, quotas, serve
 from thermostat.db import engine
 from thermostat.evaluate import loop
+from thermostat.events import opts as events
 from thermostat.notify import opts as notifier
 from thermostat.outside import opts as outside
 from thermostat.store import embedded
@@ -24,6 +25,7 @@ _OWN = (
     (loop.GROUP, loop.OPTS),
     (notifier.GROUP, notifier.OPTS),
     (outside.GROUP, outside.OPTS),
+    (events.GROUP, events.OPTS),
 )
 
 

@@ -2,7 +2,7 @@
 """The server: its parts, put together, started in order and stopped in reverse."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from oslo_config import cfg
@@ -22,6 +22,7 @@ from thermostat.db.schema import check_schema
 from thermostat.evaluate.engine import Engine
 from thermostat.evaluate.loop import Evaluator
 from thermostat.evaluate.polls import Poll
+from thermostat.events.listener import create_listener
 from thermostat.ingest import Ingest
 from thermostat.notify.housekeeper import Housekeeper
 from thermostat.notify.loading import load_transports
@@ -94,7 +95,16 @@ class Server:
             registry=registry,
             queue_samples=conf.evaluator.queue_samples,
         )
-        self._judges: Mapping[str, Part] = {"evaluator": evaluator}
+        events = create_listener(
+            conf,
+            alarms,
+            notify=self._notifier.wake,
+            alarm_changed=self._alarm_changed,
+            clock=clock,
+            registry=registry,
+        )
+        judges: dict[str, Part | None] = {"evaluator": evaluator, "events": events}
+        self._judges = {name: judge for name, judge in judges.items() if judge is not None}
         self._store.subscribe(evaluator.described)
         ingest = Ingest(
             self._store,

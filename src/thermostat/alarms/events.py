@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Event rules: an alarm as soon as a notification comes that matches."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import msgspec
@@ -11,17 +12,29 @@ from thermostat.alarms.query import Operator
 _NO_NUL = "^[^\\x00]*$"  # PostgreSQL's text cannot hold it
 _Text = Annotated[str, Meta(max_length=255, pattern=_NO_NUL)]
 _Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=_NO_NUL)]
+_Field = Annotated[str, Meta(min_length=1, max_length=255, pattern="^[a-zA-Z.',0-9_-]*$")]
+
+
+class TraitType(StrEnum):
+    """What a condition's value is, and what an event's is compared as."""
+
+    ANY = ""
+    """A string."""
+    STRING = "string"
+    INTEGER = "integer"
+    FLOAT = "float"
+    BOOLEAN = "boolean"
+    DATETIME = "datetime"
 
 
 class EventCondition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One condition on an event, in the form of Aodh's queries."""
 
-    field: _Name
+    field: _Field
     """`traits.<name>`, or a field of the event itself such as `event_type`."""
     op: Operator = Operator.EQ
     value: _Text
-    type: _Text = ""
-    """What the value is compared as: string, integer, float, boolean, datetime; empty: string."""
+    type: TraitType = TraitType.ANY
 
 
 class EventRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

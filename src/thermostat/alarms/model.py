@@ -133,7 +133,8 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
 
     It is a change of state; or an unchanged one whose actions are called (they repeat, or their
     suppressor has let go); or, where it is `quiet`, one that only what is known of the alarm has
-    changed with: no history, no notification, and the alarm's revision stays.
+    changed with: no history, no notification, and the alarm's revision stays; or, where it
+    `recurs`, one that happened again: told as a change is, but the alarm's revision stays.
     """
 
     alarm_id: str
@@ -155,6 +156,8 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the actions of this state are withheld."""
     quiet: bool = False
     """Whether only `state_reason`, `rule_states`, `suppressed` and `judged_us` are written."""
+    recurs: bool = False
+    """Whether an unchanged state is in the history, with its reason, as something that happened."""
 
     @property
     def is_change(self) -> bool:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`/healthcheck`: whether every part works; 503 with the reasons if not."""
+"""`/healthcheck`: whether every part works; 503 with the reasons if not.
+
+A part that is degraded says so too, with 200: what it lacks is outside of this server.
+"""
 
 import logging
 
@@ -7,6 +10,7 @@ import falcon
 import msgspec
 
 from thermostat.api.services import Check, Services
+from thermostat.degraded import Degraded
 
 LOG = logging.getLogger(__name__)
 
@@ -18,16 +22,16 @@ class HealthResource:
         self._checks = {"database": services.alarms.check, **services.checks}
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """Ask every part; 200 if all work, else 503."""
+        """Ask every part; 200 if all work or are degraded at most, else 503."""
         reasons = {
             name: reason for name, check in self._checks.items() if (reason := _ask(name, check))
         }
-        resp.status = falcon.HTTP_503 if reasons else falcon.HTTP_200
+        is_failing = not all(isinstance(reason, Degraded) for reason in reasons.values())
+        status = "failing" if is_failing else "degraded" if reasons else "ok"
+        resp.status = falcon.HTTP_503 if is_failing else falcon.HTTP_200
         resp.content_type = falcon.MEDIA_JSON
         resp.cache_control = ["no-store"]
-        resp.data = msgspec.json.encode(
-            {"status": "failing" if reasons else "ok", "reasons": reasons}
-        )
+        resp.data = msgspec.json.encode({"status": status, "reasons": reasons})
 
 
 def _ask(name: str, check: Check) -> str | None:

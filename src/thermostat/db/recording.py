@@ -20,11 +20,13 @@ _UPDATE = update(ALARM).where(ALARM.c.alarm_id == bindparam("of"))
 def record_all(connection: Connection, transitions: Sequence[Transition]) -> list[bool]:
     """Write transitions with their history and notifications; tell of each whether it was written.
 
-    As if each was written after the one before it.
+    As if each was written after the one before it, but that what recurs is not written after one
+    of the same alarm that was not.
     """
     written: list[bool] = []
+    refused: set[str] = set()
     for run in _runs(transitions):
-        written += _record_run(connection, run)
+        written += _record_run(connection, run, refused)
     return written
 
 
@@ -42,32 +44,39 @@ def _runs(transitions: Sequence[Transition]) -> Iterator[Sequence[Transition]]:
         yield transitions[begin:]
 
 
-def _record_run(connection: Connection, transitions: Sequence[Transition]) -> list[bool]:
+def _record_run(
+    connection: Connection, transitions: Sequence[Transition], refused: set[str]
+) -> list[bool]:
     judged = _locked(connection, [transition.alarm_id for transition in transitions])
     written = []
-    changes, repeats, quiet = [], [], []
+    changes, repeats, spoken = [], [], []
     events: list[Mapping[str, Any]] = []
     notifications: list[Mapping[str, Any]] = []
     for transition in transitions:
         alarm = judged.get(transition.alarm_id)
-        if alarm is None or alarm.revision != transition.revision:
+        is_lost = transition.recurs and transition.alarm_id in refused
+        if alarm is None or alarm.revision != transition.revision or is_lost:
+            refused.add(transition.alarm_id)
             written.append(False)
             continue
         written.append(True)
         if transition.quiet:
-            quiet.append(_known(transition) | {"state_reason": transition.reason})
+            spoken.append(_known(transition) | {"state_reason": transition.reason})
             continue
         if transition.is_change:
             changes.append(_known(transition) | _new_state(transition))
-            events.append(_event(alarm, transition))
+        elif transition.recurs:
+            spoken.append(_known(transition) | {"state_reason": transition.reason})
         else:
             repeats.append(_known(transition))
+        if transition.is_change or transition.recurs:
+            events.append(_event(alarm, transition))
         if not transition.suppressed:
             notifications += notification_rows(alarm, transition)
     for statement, rows in (
         (_UPDATE, changes),
         (_UPDATE, repeats),
-        (_UPDATE, quiet),
+        (_UPDATE, spoken),
         (insert(HISTORY), events),
         (insert(NOTIFICATION), notifications),
     ):

@@ -27,6 +27,7 @@ DECIDING = (
     "telling",
     "ticks",
 )
+EVENTS = ("conditions", "forms", "index", "judging", "keeping", "model")
 PURE = sorted(
     path
     for pattern in (
@@ -34,6 +35,7 @@ PURE = sorted(
         "alarms/*.py",
         "outside/base.py",
         *(f"evaluate/{name}.py" for name in DECIDING),
+        *(f"events/{name}.py" for name in EVENTS),
     )
     for path in ROOT.glob(pattern)
 )
@@ -41,6 +43,7 @@ PURE_OWN = {
     "thermostat.evaluate",
     "thermostat.outside.base",
     *(f"thermostat.evaluate.{name}" for name in DECIDING),
+    *(f"thermostat.events.{name}" for name in EVENTS),
 }
 ALLOWED = {
     "array",  # columns of numbers
@@ -49,6 +52,7 @@ ALLOWED = {
     "dataclasses",
     "datetime",
     "enum",
+    "fnmatch",  # the translation of patterns only
     "functools",
     "itertools",
     "math",

@@ -252,3 +252,24 @@ class TestWatermark:
         alarms.note_judged(NOW_US)
         alarms.note_judged(NOW_US + 10)
         assert alarms.judged_us() == NOW_US + 10
+
+
+class TestRecurring:
+    def test_is_told_as_a_change_is_but_the_revision_stays(self, alarms, outbox, alarm):
+        alarms.record(make_transition(alarm))
+        fired = alarms.find("a1")
+        again = make_transition(fired, recurs=True, reason="again", timestamp_us=NOW_US + 9)
+        assert alarms.record(again)
+        stored = alarms.find("a1")
+        assert (stored.state, stored.state_reason) == (State.ALARM, "again")
+        assert (stored.revision, stored.state_timestamp_us) == (2, NOW_US + 1)
+        kind, detail = told(alarms)[0]
+        assert (kind, detail["transition_reason"]) == ("state transition", "again")
+        assert len(outbox.due(NOW_US + 9, 10)) == 4
+
+    def test_nothing_is_written_after_what_was_refused(self, alarms, outbox, alarm):
+        stale = make_transition(msgspec.structs.replace(alarm, revision=0))
+        next_one = make_transition(alarm, recurs=True)
+        assert alarms.record_all([stale, next_one]) == [False, False]
+        assert alarms.find("a1") == alarm
+        assert not outbox.due(NOW_US + 1, 10)

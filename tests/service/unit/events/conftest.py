@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The alarm database that event alarms are in."""
+
+import pytest
+
+from tests.service.alarm_support import open_database
+from thermostat.db.alarms import AlarmRepository
+from thermostat.db.outbox import Outbox
+
+
+@pytest.fixture
+def engine(tmp_path):
+    engine = open_database(tmp_path / "alarms.sqlite")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def alarms(engine):
+    return AlarmRepository(engine)
+
+
+@pytest.fixture
+def outbox(engine):
+    return Outbox(engine)
