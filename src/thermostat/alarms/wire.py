@@ -36,21 +36,28 @@ def references(rule: Rule) -> Iterator[Reference]:
         for position, alarm_id in enumerate(rule.alarm_ids):
             yield Reference(f"{field}.alarm_ids[{position}]", alarm_id)
     elif isinstance(rule, CompositeRule):
-        yield from _within(rule.expression, field)
+        for place, part in parts(rule):
+            if isinstance(part, AlarmRef):
+                yield Reference(f"{place}.alarm_id", part.alarm_id)
         if rule.suppressor is not None:
             yield Reference(f"{field}.suppressor", rule.suppressor)
 
 
-def _within(expression: Expression, field: str) -> Iterator[Reference]:
+def parts(rule: CompositeRule) -> Iterator[tuple[str, Expression]]:
+    """Give the sub-rules and references of a rule, and where it has them, from left to right."""
+    yield from _within(rule.expression, f"{rule_type(rule)}_rule")
+
+
+def _within(expression: Expression, field: str) -> Iterator[tuple[str, Expression]]:
     match expression:
-        case AlarmRef(alarm_id=alarm_id):
-            yield Reference(f"{field}.alarm_id", alarm_id)
         case Not(operand=operand):
             yield from _within(operand, f"{field}.not")
         case AllOf(operands=operands) | AnyOf(operands=operands):
             word = _word(expression)
             for position, operand in enumerate(operands):
                 yield from _within(operand, f"{field}.{word}[{position}]")
+        case _:
+            yield field, expression
 
 
 def shown(rule: Rule) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from thermostat.api.services import Services
 from thermostat.db.mapping import iso
 from thermostat.replay.core import as_new
 from thermostat.replay.preview import Preview, TooMuchWork, preview
-from thermostat.replay.rules import named_by
+from thermostat.replay.rules import named_by, unrecorded
 
 HOUR_US = 3_600_000_000
 MOST_AT_ONCE = 2
@@ -61,6 +61,8 @@ class PreviewResource(AlarmNoun):
         given = {field: document.pop(field) for field in _SPAN_FIELDS if field in document}
         start_us, end_us = self._span(convert(given, Span))
         alarm = self._defined(req, document, str(uuid.uuid4()))
+        for field, reason in unrecorded(alarm.rule):
+            raise bad_field(field, reason)
         with references_checked():
             self._services.alarms.check_references(alarm)
         named = self._named(alarm)
@@ -120,6 +122,12 @@ class PreviewResource(AlarmNoun):
             raise falcon.HTTPBadRequest(
                 description=f"The preview is too large: it depends on more than {MOST_NAMED} alarms"
             )
+        for other in named:
+            for _, reason in unrecorded(other.rule):
+                raise falcon.HTTPBadRequest(
+                    description="The preview is not possible: it depends on alarm"
+                    f" {other.alarm_id}, and {reason}"
+                )
         return [as_new(other) for other in named]
 
     @contextmanager

@@ -34,6 +34,7 @@ from thermostat.alarms.rules import (
 from thermostat.alarms.wire import references
 from thermostat.api import alarm_form
 from thermostat.replay.documents import Document, load_all
+from thermostat.replay.rules import unrecorded
 
 _RULE_FIELDS = frozenset(ThresholdRule.__struct_fields__)
 _OPERATORS = {"<": "lt", "<=": "le", "=": "eq", "!=": "ne", ">=": "ge", ">": "gt"}
@@ -72,6 +73,8 @@ def make_alarms(documents: Sequence[Document], *, project_id: str, now_us: int) 
         if ids[alarm.alarm_id] > 1:
             field = "alarm_id" if "alarm_id" in document.value else "name"
             raise document.error(field, f"{alarm.alarm_id!r} is given to more than one alarm")
+        for field, reason in unrecorded(alarm.rule):
+            raise document.error(field, reason)
         for field, named in references(alarm.rule):
             if named not in ids and len(names.get(named, ())) != 1:
                 known = (

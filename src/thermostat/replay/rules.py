@@ -7,14 +7,18 @@ from thermostat.alarms.model import Alarm
 from thermostat.alarms.rules import (
     AllOf,
     AnyOf,
+    CombinationRule,
+    CompositeRule,
     Expression,
     JoinedRule,
     Leaf,
     Not,
+    OutsideLeaf,
     Rule,
     ThresholdRule,
+    rule_type,
 )
-from thermostat.alarms.wire import references
+from thermostat.alarms.wire import parts, references
 
 
 def threshold_rules(rule: Rule) -> Iterator[ThresholdRule]:
@@ -23,6 +27,20 @@ def threshold_rules(rule: Rule) -> Iterator[ThresholdRule]:
         yield rule
     elif isinstance(rule, JoinedRule):
         yield from _leaves(rule.expression)
+
+
+def unrecorded(rule: Rule) -> Iterator[tuple[str, str]]:
+    """Give what recorded samples cannot decide of a rule: its field, and a sentence why."""
+    if isinstance(rule, CompositeRule):
+        for field, part in parts(rule):
+            if isinstance(part, OutsideLeaf):
+                yield field, _elsewhere(part.rule)
+    elif not isinstance(rule, (ThresholdRule, CombinationRule)):
+        yield f"{rule_type(rule)}_rule", _elsewhere(rule)
+
+
+def _elsewhere(rule: Rule) -> str:
+    return f"a {rule_type(rule)} rule cannot be judged over recorded samples: it needs other data"
 
 
 def named_by(alarm: Alarm, find: Callable[[str], Alarm | None]) -> Iterator[Alarm]:

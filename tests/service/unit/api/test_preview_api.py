@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.service.alarm_requests import ADMIN, HOOK, TRUSTED, fault, with_, with_rule
 from tests.service.unit.api.conftest import Api
 from tests.service.unit.api.test_bad_inputs import anything, check, documents, often
+from tests.service.unit.api.test_other_rules import RULES
 from thermostat.api import preview as preview_api
 from thermostat.api.app import create_api
 from thermostat.replay import preview as previews
@@ -285,6 +286,42 @@ def test_a_disabled_alarm_counts_as_insufficient_data(api, services, named):
     answer = api("POST", PATH, refer(*named))
     assert (changes(answer), answer.json["state"]) == ([], "insufficient data")
     assert answer.json["series"] == 1
+
+
+PROMETHEUS = {"type": "prometheus", "query": "up", "threshold": 1}
+NEEDS_OTHER_DATA = "cannot be judged over recorded samples: it needs other data"
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_what_samples_cannot_decide_is_refused_by_its_name(api, kind):
+    answer = api("POST", PATH, {"name": "n", "type": kind, f"{kind}_rule": RULES[kind]})
+    assert answer.status_code == 400
+    assert fault(answer) == (
+        f"Invalid input for field/attribute {kind}_rule: a {kind} rule {NEEDS_OTHER_DATA}"
+    )
+
+
+def test_a_part_that_samples_cannot_decide_is_refused_by_its_name(api, named):
+    parts = [{"type": "alarm", "alarm_id": named[0]}, {"not": PROMETHEUS}]
+    body = {"name": "n", "type": "composite", "composite_rule": {"or": parts}}
+    answer = api("POST", PATH, body)
+    assert answer.status_code == 400
+    assert fault(answer) == (
+        "Invalid input for field/attribute composite_rule.or[1].not: "
+        f"a prometheus rule {NEEDS_OTHER_DATA}"
+    )
+
+
+def test_dependence_on_what_samples_cannot_decide_is_refused(api, named):
+    rule = {key: value for key, value in PROMETHEUS.items() if key != "type"}
+    made = api("POST", "/v2/alarms", {"name": "n", "type": "prometheus", "prometheus_rule": rule})
+    other = made.json["alarm_id"]
+    answer = api("POST", PATH, refer(named[0], other))
+    assert answer.status_code == 400
+    assert fault(answer) == (
+        f"The preview is not possible: it depends on alarm {other}, and a prometheus rule "
+        f"{NEEDS_OTHER_DATA}"
+    )
 
 
 def test_a_foreign_alarm_is_refused_as_at_creation(api, named):

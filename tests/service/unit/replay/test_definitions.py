@@ -24,6 +24,21 @@ threshold_rule:
 """
 
 
+OUTSIDE = """\
+name: outside
+type: prometheus
+prometheus_rule: {query: up, threshold: 1}
+"""
+MIXED = """\
+type: composite
+composite_rule:
+  or:
+    - {type: threshold, meter_name: cpu_util, threshold: 70}
+    - {type: prometheus, query: up, threshold: 1}
+name: mixed
+"""
+
+
 def alarms_of(tmp_path, text):
     path = tmp_path / "alarms"
     path.write_text(text)
@@ -105,6 +120,8 @@ def test_dates_need_no_quotes(tmp_path):
         ("alarms: [1]", ":1: alarms[0]: an alarm is a mapping"),
         (f"{YAML}---\n{YAML}", ": name: 'busy' is given to more than one alarm"),
         ("name: \udcff", ": not UTF-8: "),
+        (OUTSIDE, ":3: prometheus_rule: a prometheus rule cannot be judged over recorded samples"),
+        (MIXED, ":5: composite_rule.or[1]: a prometheus rule cannot be judged over recorded"),
         ("a: &a [*a]", ":1: is nested too deeply"),
     ],
 )
