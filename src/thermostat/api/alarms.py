@@ -14,7 +14,7 @@ from thermostat.alarms.model import Alarm, State
 from thermostat.api import alarm_form, policies
 from thermostat.api.actions import check_actions, trust_actions, with_secrets
 from thermostat.api.body import read_json, read_object
-from thermostat.api.context import authorize, caller, is_allowed
+from thermostat.api.context import authorize, caller, is_allowed, own_project
 from thermostat.api.errors import bad_field
 from thermostat.api.listing import alarm_filters, event_filters, instant_us, page
 from thermostat.api.params import query_terms
@@ -87,7 +87,7 @@ class AlarmNoun:
     def _defined(self, req: falcon.Request, document: dict[str, Any], alarm_id: str) -> Alarm:
         """Give the new alarm that a request defines, checked in all that creation checks."""
         context = caller(req)
-        own = {"user_id": str(context.user_id), "project_id": str(context.project_id)}
+        own = {"user_id": str(context.user_id), "project_id": own_project(req)}
         _, alarm = alarm_form.decode(
             document, alarm_id=alarm_id, now_us=self._services.now_us(), **own
         )

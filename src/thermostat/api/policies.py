@@ -4,12 +4,14 @@
 from collections.abc import Sequence
 
 from oslo_config.cfg import ConfigOpts
-from oslo_policy.policy import DocumentedRuleDefault, Enforcer, RuleDefault
+from oslo_policy.policy import DocumentedRuleDefault, RuleDefault
 
-READER = "role:admin or (role:reader and project_id:%(project_id)s)"
-MEMBER = "role:admin or (role:member and project_id:%(project_id)s)"
-ADMIN = "role:admin"
-PUBLISHER = "role:admin or role:service"
+from thermostat.api.enforcing import QuickEnforcer
+
+READER = "rule:project_reader_or_admin"
+MEMBER = "rule:project_member_or_admin"
+ADMIN = "rule:context_is_admin"
+PUBLISHER = "rule:context_is_admin or role:service"
 
 GET_ALARM = "telemetry:get_alarm"
 GET_ALARMS = "telemetry:get_alarms"
@@ -43,7 +45,30 @@ def _rule(name: str, check: str, description: str, *operations: str) -> Document
     )
 
 
+# Under Aodh's names, so that a policy file made for Aodh finds what it refers to.
+_PERSONAS = (
+    RuleDefault("context_is_admin", "role:admin", "An administrator, in whichever project."),
+    RuleDefault(
+        "project_reader",
+        "role:reader and project_id:%(project_id)s",
+        "Who may read what is the project's.",
+    ),
+    RuleDefault(
+        "project_member",
+        "role:member and project_id:%(project_id)s",
+        "Who may create, change and delete what is the project's.",
+    ),
+    RuleDefault("project_reader_or_admin", "rule:project_reader or rule:context_is_admin"),
+    RuleDefault("project_member_or_admin", "rule:project_member or rule:context_is_admin"),
+    RuleDefault(
+        "admin_or_owner",
+        "rule:context_is_admin or project_id:%(project_id)s",
+        "Aodh's old default, which asks for no role. No rule here uses it.",
+    ),
+)
+
 _RULES = (
+    *_PERSONAS,
     _rule(GET_ALARM, READER, "Read an alarm.", "GET /v2/alarms/{alarm_id}"),
     _rule(GET_ALARMS, READER, "List a project's alarms.", "GET /v2/alarms"),
     _rule(GET_ALL_ALARMS, ADMIN, "List the alarms of every project.", "GET /v2/alarms"),
@@ -108,8 +133,8 @@ def list_rules() -> Sequence[RuleDefault]:
     return _RULES
 
 
-def load_enforcer(conf: ConfigOpts) -> Enforcer:
+def load_enforcer(conf: ConfigOpts) -> QuickEnforcer:
     """Give an enforcer with the default rules and, if any, the operator's policy file."""
-    enforcer = Enforcer(conf)
+    enforcer = QuickEnforcer(conf)
     enforcer.register_defaults(list_rules())
     return enforcer

@@ -10,7 +10,7 @@ from oslo_config import cfg
 
 from thermostat.api import policies
 from thermostat.api.body import read_object
-from thermostat.api.context import authorize, caller
+from thermostat.api.context import authorize, own_project
 from thermostat.api.conversion import convert
 from thermostat.api.params import all_values
 from thermostat.api.services import Services
@@ -76,7 +76,7 @@ class QuotasResource(_QuotaNoun):
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Show the quota that is in force; nothing is stored."""
         named = all_values(req, "project_id")
-        project_id = convert(named[-1] if named else caller(req).project_id, _Id, "project_id")
+        project_id = convert(named[-1] if named else own_project(req), _Id, "project_id")
         self._authorize(req, policies.GET_QUOTAS, project_id)
         self._show(resp, project_id)
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from oslo_policy.policy import Enforcer
 from prometheus_client import CollectorRegistry
 
+from thermostat.api.enforcing import QuickEnforcer
 from thermostat.store.base import SampleStore
 
 if TYPE_CHECKING:  # what is only held here need not be loaded here
@@ -30,7 +30,7 @@ class Services:
     ingest: "Ingest"
     alarms: "AlarmRepository"
     outbox: "Outbox"
-    enforcer: Enforcer
+    enforcer: QuickEnforcer
     trusts: "Trusts"
     schemes: frozenset[str]
     """The URL schemes of actions that a transport is installed for."""

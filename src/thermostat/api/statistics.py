@@ -11,7 +11,7 @@ import msgspec
 from thermostat.alarms.query import Condition, Operator, QueryError
 from thermostat.alarms.rules import MAX_PERIOD_S
 from thermostat.api import policies
-from thermostat.api.context import authorize, caller
+from thermostat.api.context import authorize, caller, own_project
 from thermostat.api.errors import bad_field
 from thermostat.api.params import Term, all_values, positive_int, query_terms
 from thermostat.api.services import Services
@@ -66,13 +66,13 @@ class Statistics:
 
         It is the caller's own unless the query names another one, which takes an administrator.
         """
-        own = str(caller(req).project_id)
         everything = _only(terms, "all_projects")
         if everything is not None and everything.lower() not in {"true", "false"}:
             raise bad_field("all_projects", f"{everything!r} is neither true nor false")
         wanted = _only(terms, "project_id")
-        project_id = None if (everything or "").lower() == "true" else wanted or own
-        if project_id == own:
+        is_of_all = (everything or "").lower() == "true"
+        project_id = None if is_of_all else wanted or own_project(req)
+        if project_id is not None and project_id == caller(req).project_id:
             authorize(self._enforcer, req, policies.GET_STATISTICS)
         else:
             target = {"project_id": project_id}
