@@ -9,10 +9,12 @@ from oslo_config import cfg
 
 from thermostat import ingest, trusts
 from thermostat.api import actions, auth, publishers, quotas, serve
+from thermostat.balancers import octavia
 from thermostat.db import engine
 from thermostat.evaluate import loop
 from thermostat.events import opts as events
 from thermostat.notify import opts as notifier
+from thermostat.notify.transports import heat
 from thermostat.outside import opts as outside
 from thermostat.store import embedded
 from thermostat.store import loading as stores
@@ -24,6 +26,8 @@ _OWN = (
     (ingest.GROUP, [*ingest.OPTS, *publishers.OPTS]),
     (loop.GROUP, loop.OPTS),
     (notifier.GROUP, notifier.OPTS),
+    (heat.GROUP, heat.OPTS),
+    (octavia.GROUP, octavia.OPTS),
     (outside.GROUP, outside.OPTS),
     (events.GROUP, events.OPTS),
 )

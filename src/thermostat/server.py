@@ -15,6 +15,8 @@ from thermostat.api.policies import load_enforcer
 from thermostat.api.quotas import usual_limits
 from thermostat.api.serve import HttpServer
 from thermostat.api.services import Services
+from thermostat.balancers.judge import BalancerJudge
+from thermostat.balancers.octavia import OctaviaBalancers
 from thermostat.db.alarms import AlarmRepository
 from thermostat.db.engine import open_engine
 from thermostat.db.outbox import Outbox
@@ -103,7 +105,21 @@ class Server:
             clock=clock,
             registry=registry,
         )
-        judges: dict[str, Part | None] = {"evaluator": evaluator, "events": events}
+        balancers = BalancerJudge(
+            OctaviaBalancers(conf),
+            alarms,
+            interval_s=conf.octavia.interval,
+            grace_s=conf.octavia.member_creation_time,
+            notify=self._notifier.wake,
+            alarm_changed=self._alarm_changed,
+            clock=clock,
+            registry=registry,
+        )
+        judges: dict[str, Part | None] = {
+            "evaluator": evaluator,
+            "events": events,
+            "balancers": balancers,
+        }
         self._judges = {name: judge for name, judge in judges.items() if judge is not None}
         self._store.subscribe(evaluator.described)
         ingest = Ingest(

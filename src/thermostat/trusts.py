@@ -12,10 +12,12 @@ from collections import OrderedDict
 from typing import Any
 
 from keystoneauth1 import exceptions, loading
+from keystoneauth1.adapter import Adapter
 from keystoneauth1.plugin import BaseAuthPlugin
-from keystoneauth1.session import Session
 from oslo_config import cfg
 from oslo_context.context import RequestContext
+
+from thermostat.endpoints import client, own_session
 
 GROUP = "service_auth"
 MAX_TOKENS = 1000
@@ -57,7 +59,7 @@ class Trusts:
         # At debug level it logs what Keystone answers, and a trust's token has the trust's id.
         logging.getLogger("keystoneauth.identity").setLevel(logging.INFO)
         self._conf = conf
-        self._session: Session = loading.load_session_from_conf_options(conf, GROUP)
+        self._session = own_session(conf, GROUP)
         self._own: BaseAuthPlugin | None = loading.load_auth_from_conf_options(conf, GROUP)
         self._lock = threading.Lock()
         self._trusted: OrderedDict[str, BaseAuthPlugin] = OrderedDict()
@@ -101,6 +103,10 @@ class Trusts:
     def renew(self, trust_id: str) -> None:
         """Forget the cached token of the trust: the next one is fresh."""
         self._trusted_plugin(trust_id).invalidate()
+
+    def client(self, trust_id: str, group: str) -> Adapter:
+        """Give a client, in the trustor's name, of the service that this group's options find."""
+        return client(self._conf, group, self._session, self._trusted_plugin(trust_id))
 
     def _trusted_plugin(self, trust_id: str) -> BaseAuthPlugin:
         with self._lock:

@@ -24,3 +24,14 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     yield lab
     if not keep:
         lab.down()
+
+
+@pytest.fixture(scope="session")
+def octavia(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """The lab with an Octavia, which is removed at the end unless it was there before."""
+    was_there = lab.has("octavia")
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        lab.add("octavia", progress=Clock())
+    yield lab
+    if not was_there:
+        lab.remove("octavia")

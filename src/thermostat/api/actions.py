@@ -8,12 +8,16 @@ import falcon
 from msgspec.structs import replace
 from oslo_config import cfg
 
+from thermostat.alarms.balancers import LoadBalancerRule
 from thermostat.alarms.model import ACTION_FIELDS, Alarm, State
 from thermostat.api.errors import bad_field
 from thermostat.redaction import HIDDEN, is_hidden, restored
 
 ADMIN_SCHEMES = frozenset({"log", "test"})
+HOSTLESS_SCHEMES = ADMIN_SCHEMES | {"trust+heat"}
+"""They find their target without a URL."""
 TRUST_PREFIX = "trust+"
+HEAT_PREFIX = "trust+heat:"
 MAX_URL = 4096
 NO_TRUSTS = ", which needs a Keystone trust, and this server runs without Keystone"
 OPTS = [
@@ -62,10 +66,16 @@ def with_secrets(alarm: Alarm, known: Alarm | None) -> Alarm:
     return alarm
 
 
-def trust_actions(alarm: Alarm) -> frozenset[str]:
-    """Give the alarm's actions that are called with a trust."""
+def trust_actions(alarm: Alarm) -> frozenset[tuple[str, ...]]:
+    """Give what the alarm's trust is lent for: the actions that are called with it.
+
+    What `trust+heat` acts on is not in its URL but in the rule.
+    """
     return frozenset(
-        action for state in State for action in alarm.actions(state) if _is_of_a_trust(action)
+        (action, *(_healed(alarm) if action.startswith(HEAT_PREFIX) else ()))
+        for state in State
+        for action in alarm.actions(state)
+        if _is_of_a_trust(action)
     )
 
 
@@ -76,6 +86,13 @@ def without_trusts(schemes: Collection[str]) -> frozenset[str]:
 
 def _is_of_a_trust(action: str) -> bool:
     return action.startswith(TRUST_PREFIX)
+
+
+def _healed(alarm: Alarm) -> tuple[str, ...]:
+    """Give the stack that is updated and the group whose members are replaced."""
+    if not isinstance(alarm.rule, LoadBalancerRule):
+        return ()
+    return alarm.rule.stack_id, alarm.rule.autoscaling_group_id
 
 
 def _check(
@@ -99,7 +116,7 @@ def _check(
         raise falcon.HTTPForbidden(
             description=f"{field}: actions of scheme {scheme!r} are for administrators"
         )
-    if not host and scheme not in ADMIN_SCHEMES:
+    if not host and scheme not in HOSTLESS_SCHEMES:
         raise bad_field(field, "a URL has no host")
     if parts.username is not None or parts.password is not None:
         raise bad_field(field, "a URL has a user name or password in it")

@@ -5,6 +5,7 @@ Each comes with a rig that makes its target take notifications, fail or hang. Wh
 to cannot fail, so its rig has no faults.
 """
 
+import json
 import logging
 import time
 from collections import Counter
@@ -13,15 +14,21 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import pytest
+from keystoneauth1.adapter import Adapter
+from keystoneauth1.session import Session
+from keystoneauth1.token_endpoint import Token
 from oslo_config import cfg
 
+from tests.service.heat_stand_in import HeatStandIn
 from tests.service.hooks import Answer, Call, HookServer
 from thermostat.db.outbox import Notification, target_of
+from thermostat.endpoints import client
 from thermostat.notify.loading import load_transports
 from thermostat.notify.opts import GROUP, OPTS
 from thermostat.notify.transports import log
 from thermostat.notify.transports.base import DeliveryFailed
 from thermostat.notify.transports.fake import FakeTransport
+from thermostat.notify.transports.heat import HeatTransport
 from thermostat.notify.transports.http import HttpTransport
 from thermostat.notify.transports.log import LogTransport
 from thermostat.notify.transports.trust import TrustTransport
@@ -43,8 +50,13 @@ def configure() -> cfg.ConfigOpts:
     return conf
 
 
+def plain_body(number: int) -> str:
+    return f'{{"alarm_id":"a","number":{number}}}'
+
+
 class FakeRig:
     schemes: ClassVar = ()
+    body = staticmethod(plain_body)
     faults: ClassVar = ("away", "failing", "hanging")
 
     def __init__(self) -> None:
@@ -66,6 +78,7 @@ class FakeRig:
 
 class LogRig:
     schemes: ClassVar = ("log", "test")
+    body = staticmethod(plain_body)
     faults: ClassVar = ()
 
     def __init__(self) -> None:
@@ -88,6 +101,7 @@ class LogRig:
 
 class HttpRig:
     schemes: ClassVar = ("http", "https")
+    body = staticmethod(plain_body)
     faults: ClassVar = ("away", "failing", "hanging")
     prefix = ""
 
@@ -167,8 +181,54 @@ class TrustRig(HttpRig):
         return super()._answer(call)
 
 
-RIGS = (FakeRig, LogRig, HttpRig, TrustRig)
-Rig = FakeRig | LogRig | HttpRig
+class HeatRig:
+    """Has a stand-in for Heat; the lab's tests have a real one."""
+
+    schemes: ClassVar = ("trust+heat",)
+    faults: ClassVar = ("away", "failing", "hanging", "without Keystone")
+
+    def __init__(self) -> None:
+        self._heat = HeatStandIn().start()
+        self._keystone = StandInForKeystone()
+        self._fault: str | None = None
+        self.action = "trust+heat://"
+        self._conf = configure()
+        self.transport = HeatTransport(self._conf, self)  # type: ignore[arg-type]  # as far as it goes
+
+    def token(self, trust_id: str) -> str:
+        return self._keystone.token(trust_id)
+
+    def client(self, trust_id: str, group: str) -> Adapter:
+        return client(self._conf, group, Session(), Token(self._heat.url, self.token(trust_id)))
+
+    @staticmethod
+    def body(number: int) -> str:
+        members = [{"id": f"m{number}"}]
+        wanted = {"stack_id": "s", "asg_id": "g", "unhealthy_members": members}
+        return json.dumps({"alarm_id": "a", "reason_data": wanted})
+
+    def have(self, fault: str) -> None:
+        self._fault = fault
+        self._keystone.away = fault == "without Keystone"
+        self._heat.status = 503 if fault == "failing" else None
+        self._heat.hang_s = HANG_S if fault == "hanging" else 0.0
+        if fault == "away":
+            self._heat.stop()
+
+    def recover(self) -> None:
+        if self._fault == "away":
+            self._heat.start()
+        self.have("none")
+
+    def received(self) -> list[str]:
+        return [self.body(int(unit.removeprefix("u"))) for unit in self._heat.marked]
+
+    def stop(self) -> None:
+        self._heat.stop()
+
+
+RIGS = (FakeRig, LogRig, HttpRig, TrustRig, HeatRig)
+Rig = FakeRig | LogRig | HttpRig | HeatRig
 
 
 @pytest.fixture(params=RIGS, ids=lambda kind: kind.__name__)
@@ -182,7 +242,7 @@ def rig(request) -> Iterator[Rig]:
     params=[(kind, fault) for kind in RIGS for fault in kind.faults],
     ids=lambda pair: f"{pair[0].__name__} {pair[1]}",
 )
-def faulty(request) -> Iterator[FakeRig | HttpRig]:
+def faulty(request) -> Iterator[FakeRig | HttpRig | HeatRig]:
     """A rig whose target has a fault."""
     kind, fault = request.param
     rig = kind()
@@ -199,7 +259,7 @@ def notification(rig: Rig, number: int = 0) -> Notification:
         target=target_of(rig.action),
         trust_id="trust-1d",
         request_id="req-1",
-        body=f'{{"alarm_id":"a","number":{number}}}',
+        body=rig.body(number),
         attempts=0,
         created_us=NOW_US,
     )
@@ -207,7 +267,7 @@ def notification(rig: Rig, number: int = 0) -> Notification:
 
 def test_a_notification_is_delivered_once_and_whole(rig):
     rig.transport.send(notification(rig, 1), NOW_US)
-    assert rig.received() == ['{"alarm_id":"a","number":1}']
+    assert rig.received() == [rig.body(1)]
 
 
 def test_many_threads_may_send_at_once(rig):
@@ -228,7 +288,7 @@ def test_a_failure_is_told_in_time_with_a_reason_and_may_be_tried_again(faulty):
     assert faulty.received() == []
     faulty.recover()
     faulty.transport.send(notification(faulty, 2), NOW_US)
-    assert faulty.received() == ['{"alarm_id":"a","number":2}']
+    assert faulty.received() == [faulty.body(2)]
 
 
 def test_neither_reasons_nor_logs_tell_secrets(faulty, caplog):

@@ -3,6 +3,7 @@
 
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from openstack.exceptions import NotFoundException
@@ -17,13 +18,16 @@ class Tenant:
         self.heat = cloud.orchestration
         self._made: list[Any] = []
 
-    def create(self, template: Any, **parameters: Any) -> Any:
-        """Create a stack and give it when it is complete."""
+    def create(
+        self, template: Any, *, with_: Mapping[str, Any] | None = None, **parameters: Any
+    ) -> Any:
+        """Create a stack, with further fields of the request, and give it when it is complete."""
         stack = self.heat.create_stack(
             name=f"heat-alarm-{uuid.uuid4().hex[:6]}",
             template=template,
             parameters=parameters,
             timeout_mins=5,
+            **(with_ or {}),
         )
         self._made.append(stack)
         return self.wait(stack, "CREATE_COMPLETE")

@@ -33,6 +33,7 @@ PURE = sorted(
     for pattern in (
         "samples/*.py",
         "alarms/*.py",
+        "balancers/decide.py",
         "outside/base.py",
         *(f"evaluate/{name}.py" for name in DECIDING),
         *(f"events/{name}.py" for name in EVENTS),
@@ -40,6 +41,7 @@ PURE = sorted(
     for path in ROOT.glob(pattern)
 )
 PURE_OWN = {
+    "thermostat.balancers.base",
     "thermostat.evaluate",
     "thermostat.outside.base",
     *(f"thermostat.evaluate.{name}" for name in DECIDING),

@@ -19,7 +19,7 @@ from thermostat.ingest import Ingest
 from thermostat.store.memory import MemoryStore
 from thermostat.trusts import TrustRefused
 
-SCHEMES = frozenset({"http", "https", "trust+http", "trust+https", "log"})
+SCHEMES = frozenset({"http", "https", "trust+http", "trust+https", "trust+heat", "log"})
 
 
 class FakeTrusts:

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading pools over HTTP: what is asked, and what becomes of Octavia's failures.
+
+A stand-in answers, since a real Octavia fails on nobody's command; the lab's tests ask a real one.
+"""
+
+import json
+import logging
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from oslo_config import cfg
+
+from thermostat import opts
+from thermostat.balancers.base import Pool, Unreadable
+from thermostat.balancers.octavia import OctaviaBalancers
+
+TIMEOUT_S = 0.5
+
+
+class OctaviaStandIn:
+    def __init__(self):
+        self.pools = {}
+        self.page = 100
+        self.statuses = {}
+        self.body = None
+        self.hang_s = 0.0
+        self.asked = []
+        self._released = threading.Event()
+        octavia = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                octavia.asked.append(self.path)
+                octavia._released.wait(octavia.hang_s)
+                status, document = octavia._answer(self.path)
+                body = json.dumps(document).encode() if octavia.body is None else octavia.body
+                try:
+                    self.send_response(status)
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+                except OSError:
+                    pass
+
+            def log_message(self, *_args):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._server.block_on_close = False
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def stop(self):
+        self._released.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _answer(self, target):
+        parts = urlsplit(target)
+        query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+        pool_id, _, what = parts.path.removeprefix("/v2/lbaas/pools/").partition("/")
+        if status := self.statuses.get(pool_id) or self.statuses.get("*"):
+            return status, {}
+        if pool_id not in self.pools:
+            return 404, {}
+        project_id, members = self.pools[pool_id]
+        if not what:
+            return 200, {"pool": {"project_id": project_id}}
+        ids = [member["id"] for member in members]
+        begin = ids.index(query["marker"]) + 1 if "marker" in query else 0
+        shown = [
+            member
+            for member in members[begin : begin + self.page]
+            if member["operating_status"] == query["operating_status"]
+        ]
+        links = [{"rel": "next", "href": "x"}] if len(shown) == self.page else []
+        return 200, {"members": shown, "members_links": links}
+
+
+def failing(number=1):
+    return {"id": f"m{number}", "operating_status": "ERROR"}
+
+
+def configured(**options):
+    conf = cfg.ConfigOpts()
+    opts.register(conf)
+    conf([], default_config_files=[], default_config_dirs=[])
+    conf.set_override("auth_type", "none", group="service_auth")
+    conf.set_override("timeout", TIMEOUT_S, group="octavia")
+    for name, value in options.items():
+        conf.set_override(name, value, group="octavia")
+    return conf
+
+
+@pytest.fixture
+def octavia():
+    octavia = OctaviaStandIn()
+    yield octavia
+    octavia.stop()
+
+
+@pytest.fixture(params=["", "/", "/v2", "/v2.0/"], ids=lambda path: path or "plain")
+def any_url(octavia, request):
+    """The forms that catalogues have."""
+    return octavia.url + request.param
+
+
+@pytest.fixture
+def balancers(octavia):
+    return OctaviaBalancers(configured(endpoint_override=octavia.url))
+
+
+def test_a_pool_with_its_failing_members(octavia, any_url):
+    octavia.pools["p"] = ("mine", [failing(), {"id": "m2", "operating_status": "ONLINE"}])
+    found = OctaviaBalancers(configured(endpoint_override=any_url)).read(["p"])
+    assert found == {"p": Pool("mine", (failing(),))}
+
+
+def test_one_request_per_pool_once_its_project_is_known(octavia, balancers):
+    octavia.pools = {"p": ("mine", []), "q": ("mine", [])}
+    balancers.read(["p", "q"])
+    octavia.asked.clear()
+    balancers.read(["p", "q"])
+    assert sorted(octavia.asked) == [
+        f"/v2/lbaas/pools/{name}/members?operating_status=ERROR" for name in "pq"
+    ]
+
+
+def test_a_pool_that_does_not_exist_and_one_that_is_deleted(octavia, balancers):
+    octavia.pools["p"] = ("mine", [])
+    assert balancers.read(["p", "q"]) == {"p": Pool("mine", ()), "q": None}
+    del octavia.pools["p"]
+    assert balancers.read(["p"]) == {"p": None}
+    octavia.pools["p"] = ("other", [])
+    assert balancers.read(["p"]) == {"p": Pool("other", ())}
+
+
+def test_all_pages(octavia, balancers):
+    octavia.page = 2
+    octavia.pools["p"] = ("mine", [failing(number) for number in range(6)])
+    (pool,) = balancers.read(["p"]).values()
+    assert [member["id"] for member in pool.failing] == [f"m{number}" for number in range(6)]
+
+
+def test_an_id_is_one_word_of_a_path(octavia, balancers):
+    assert balancers.read(["../loadbalancers?x=", "ä"]) == {"../loadbalancers?x=": None, "ä": None}
+    asked = {urlsplit(target).path for target in octavia.asked}
+    assert asked == {"/v2/lbaas/pools/..%2Floadbalancers%3Fx%3D", "/v2/lbaas/pools/%C3%A4"}
+
+
+class TestFailures:
+    @pytest.mark.parametrize(("status", "words"), [(403, "may not read"), (500, "answered 500")])
+    def test_of_one_pool_are_that_pools(self, octavia, balancers, status, words):
+        octavia.pools["p"] = ("mine", [])
+        octavia.statuses["q"] = status
+        found = balancers.read(["p", "q"])
+        assert found["p"] == Pool("mine", ())
+        assert words in found["q"].reason
+
+    @pytest.mark.parametrize("status", [429, 502, 503, 504])
+    def test_of_octavia_are_all_pools(self, octavia, balancers, status):
+        octavia.statuses["*"] = status
+        found = balancers.read(["p", "q"])
+        assert (
+            found["p"]
+            == found["q"]
+            == Unreadable(f"Octavia being out of reach: it answered {status}")
+        )
+
+    def test_an_answer_that_is_no_json(self, octavia, balancers):
+        octavia.pools["p"] = ("mine", [])
+        octavia.body = b"<html>"
+        assert "not JSON" in balancers.read(["p"])["p"].reason
+
+    def test_a_hanging_octavia_costs_one_timeout_for_all(self, octavia):
+        octavia.hang_s = 60.0
+        balancers = OctaviaBalancers(configured(endpoint_override=octavia.url, requests=4))
+        begun = time.monotonic()
+        found = balancers.read([f"p{number}" for number in range(200)])
+        assert time.monotonic() - begun < TIMEOUT_S + 5
+        assert 1 <= len(octavia.asked) <= 4
+        assert {answer.reason for answer in found.values()} == {
+            "Octavia being out of reach: no answer in time"
+        }
+
+    def test_a_refused_connection(self, caplog):
+        caplog.set_level(logging.DEBUG)
+        url = "http://127.0.0.1:1"
+        (answer,) = OctaviaBalancers(configured(endpoint_override=url)).read(["p"]).values()
+        assert answer == Unreadable("Octavia being out of reach: ConnectFailure")
+        assert sum("Octavia cannot be asked" in record.message for record in caplog.records) == 1
+
+    def test_a_server_without_a_user(self):
+        conf = configured(endpoint_override="http://127.0.0.1:1")
+        conf.clear_override("auth_type", group="service_auth")
+        (answer,) = OctaviaBalancers(conf).read(["p"]).values()
+        assert "[service_auth] is not set" in answer.reason
+
+    def test_recovery(self, octavia, balancers):
+        octavia.pools["p"] = ("mine", [])
+        octavia.statuses["*"] = 503
+        balancers.read(["p"])
+        octavia.statuses.clear()
+        assert balancers.read(["p"]) == {"p": Pool("mine", ())}
