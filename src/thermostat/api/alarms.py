@@ -253,10 +253,14 @@ class HistoryResource(AlarmNoun):
     def on_get(self, req: falcon.Request, resp: falcon.Response, alarm_id: str) -> None:
         """List the events that the query matches, the newest first."""
         self._get(req, alarm_id, policies.ALARM_HISTORY)
-        where = event_filters(query_terms(req), EVENT_FIELDS)
+        where, times = event_filters(query_terms(req), EVENT_FIELDS)
+        if not self._is_admin(req):
+            own = caller(req).project_id
+            if where.setdefault("on_behalf_of", own) != own:
+                raise bad_field("q.value of on_behalf_of", "must be your own project")
         wanted = page(req, EVENT_FIELDS, _NEWEST_EVENT_FIRST)
         try:
-            events = self._services.alarms.history(alarm_id, where, wanted)
+            events = self._services.alarms.history(alarm_id, where, wanted, times)
         except UnknownMarker as error:
             raise bad_field("marker", f"there is no event {error}") from error
         _answer(resp, [alarm_form.encode_event(event) for event in events])

@@ -16,6 +16,7 @@ from thermostat.api.health import HealthResource
 from thermostat.api.metrics import DatabaseMetrics, MetricsResource, RequestMetrics
 from thermostat.api.preview import PreviewResource
 from thermostat.api.publishers import SAMPLE_PATHS
+from thermostat.api.query import QueryAlarmsResource, QueryHistoryResource
 from thermostat.api.quotas import ProjectQuotasResource, QuotasResource
 from thermostat.api.root import RootResource
 from thermostat.api.samples import Samples
@@ -58,6 +59,8 @@ def create_api(services: Services) -> falcon.App[Any, Any]:
     samples = Samples(services)
     for path in sorted(SAMPLE_PATHS):
         app.add_route(path, samples)
+    app.add_route("/v2/query/alarms", QueryAlarmsResource(services))
+    app.add_route("/v2/query/alarms/history", QueryHistoryResource(services))
     app.add_route("/v2/quotas", QuotasResource(services))
     app.add_route("/v2/quotas/{project_id}", ProjectQuotasResource(services))
     app.add_route("/v2/meters/{meter}/statistics", Statistics(services))

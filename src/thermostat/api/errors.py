@@ -15,6 +15,7 @@ from oslo_policy.policy import InvalidScope, PolicyNotAuthorized
 from sqlalchemy.exc import OperationalError
 
 from thermostat.db.quotas import OverQuota
+from thermostat.db.searching import TooLong
 from thermostat.store.base import StoreFull, StoreUnavailable
 
 LOG = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ def install(app: falcon.App[Any, Any]) -> None:
     app.add_error_handler(Exception, _unexpected)
     for refused in (PolicyNotAuthorized, InvalidScope, OverQuota):
         app.add_error_handler(refused, _forbidden)
+    app.add_error_handler(TooLong, _too_long)
     for unavailable in (StoreFull, StoreUnavailable):
         app.add_error_handler(unavailable, _store_unavailable)
     app.add_error_handler(OperationalError, _database_unavailable)
@@ -61,6 +63,12 @@ def _forbidden(
     _req: falcon.Request, _resp: falcon.Response, error: Exception, _params: Any
 ) -> None:
     raise falcon.HTTPForbidden(description=str(error)) from error
+
+
+def _too_long(_req: falcon.Request, _resp: falcon.Response, error: Exception, _params: Any) -> None:
+    raise falcon.HTTPBadRequest(
+        description=f"Filter expression not valid: filter: {error}; ask for less"
+    ) from error
 
 
 def _store_unavailable(

@@ -11,11 +11,13 @@ from thermostat.alarms.model import Severity, State
 from thermostat.alarms.query import Operator
 from thermostat.api.errors import bad_field
 from thermostat.api.params import Term, all_values, positive_int
+from thermostat.db.filters import Compare, Comparison, Every, Filter
 from thermostat.db.history import Change
 from thermostat.db.paging import Page, SortKey
 
-MAX_LIMIT = 10_000
+MAX_LIMIT = 2**31 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ALIASES = {"user": "user_id", "project": "project_id"}
 _TIMES = frozenset({"timestamp", "state_timestamp"})
 _WORDS = {
     **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
@@ -54,6 +56,15 @@ _EVENT_VALUES: Mapping[str, Callable[[str], Any]] = {
     **_VALUES,
     "type": lambda text: Change(text).value,
 }
+_COMPARISONS = {
+    Operator.LT: Comparison.LT,
+    Operator.LE: Comparison.LE,
+    Operator.EQ: Comparison.EQ,
+    Operator.GE: Comparison.GE,
+    Operator.GT: Comparison.GT,
+}
+_MINUTE_US = 60_000_000
+_MOST_MINUTES = 10**6
 
 
 def alarm_filters(terms: Iterable[Term], known: Collection[str]) -> dict[str, Any]:
@@ -61,9 +72,44 @@ def alarm_filters(terms: Iterable[Term], known: Collection[str]) -> dict[str, An
     return _filters(terms, known, _VALUES)
 
 
-def event_filters(terms: Iterable[Term], known: Collection[str]) -> dict[str, Any]:
-    """Give the wanted values by field, of a list of history events."""
-    return _filters(terms, known, _EVENT_VALUES)
+def event_filters(terms: Iterable[Term], known: Collection[str]) -> tuple[dict[str, Any], Filter]:
+    """Give the wanted values by field, of a list of history events, and the wanted times.
+
+    `user` and `project` mean the fields with `_id`; `search_offset` is how many minutes earlier a
+    span begins than its timestamp says, and how many later it ends.
+    """
+    terms = [Term(_ALIASES.get(term.field, term.field), term.op, term.value) for term in terms]
+    offsets = [_minutes(term) for term in terms if term.field == "search_offset"]
+    times = [term for term in terms if term.field == "timestamp"]
+    if offsets and not times:
+        raise bad_field("q.field", "search_offset cannot be used without timestamp")
+    offset_us = offsets[-1] * _MINUTE_US if offsets else 0
+    others = [term for term in terms if term.field not in ("search_offset", "timestamp")]
+    where = _filters(others, known, _EVENT_VALUES)
+    return where, Every([_time(term, offset_us) for term in times])
+
+
+def _minutes(term: Term) -> int:
+    if term.op is not Operator.EQ:
+        raise bad_field("q.op", "search_offset can only be compared with eq")
+    if not term.value.isdecimal() or int(term.value[:20]) > _MOST_MINUTES:
+        raise bad_field("q.value of search_offset", f"must be 0 to {_MOST_MINUTES} minutes")
+    return int(term.value)
+
+
+def _time(term: Term, offset_us: int) -> Compare:
+    comparison = _COMPARISONS.get(term.op)
+    if comparison is None:
+        raise bad_field("q.op", "timestamp cannot be compared with ne")
+    try:
+        wanted_us = instant_us(term.value)
+    except (ValueError, OverflowError) as error:
+        raise bad_field("q.value of timestamp", str(error)) from error
+    if term.op in (Operator.GT, Operator.GE):
+        wanted_us -= offset_us
+    elif term.op in (Operator.LT, Operator.LE):
+        wanted_us += offset_us
+    return Compare("timestamp_us", comparison, wanted_us)
 
 
 def column(field: str) -> str:

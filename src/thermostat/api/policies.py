@@ -16,6 +16,7 @@ PUBLISHER = "rule:context_is_admin or role:service"
 GET_ALARM = "telemetry:get_alarm"
 GET_ALARMS = "telemetry:get_alarms"
 GET_ALL_ALARMS = "telemetry:get_alarms:all_projects"
+QUERY_ALARMS = "telemetry:query_alarm"
 CREATE_ALARM = "telemetry:create_alarm"
 PREVIEW_ALARM = "telemetry:preview_alarm"
 CHANGE_ALARM = "telemetry:change_alarm"
@@ -23,6 +24,7 @@ DELETE_ALARM = "telemetry:delete_alarm"
 GET_ALARM_STATE = "telemetry:get_alarm_state"
 CHANGE_ALARM_STATE = "telemetry:change_alarm_state"
 ALARM_HISTORY = "telemetry:alarm_history"
+QUERY_HISTORY = "telemetry:query_alarm_history"
 GET_QUOTAS = "telemetry:get_quotas"
 UPDATE_QUOTAS = "telemetry:update_quotas"
 DELETE_QUOTAS = "telemetry:delete_quotas"
@@ -72,6 +74,7 @@ _RULES = (
     _rule(GET_ALARM, READER, "Read an alarm.", "GET /v2/alarms/{alarm_id}"),
     _rule(GET_ALARMS, READER, "List a project's alarms.", "GET /v2/alarms"),
     _rule(GET_ALL_ALARMS, ADMIN, "List the alarms of every project.", "GET /v2/alarms"),
+    _rule(QUERY_ALARMS, READER, "Search a project's alarms.", "POST /v2/query/alarms"),
     _rule(CREATE_ALARM, MEMBER, "Create an alarm.", "POST /v2/alarms"),
     _rule(
         PREVIEW_ALARM,
@@ -84,6 +87,12 @@ _RULES = (
     _rule(GET_ALARM_STATE, READER, "Read an alarm's state.", "GET /v2/alarms/{alarm_id}/state"),
     _rule(CHANGE_ALARM_STATE, MEMBER, "Set an alarm's state.", "PUT /v2/alarms/{alarm_id}/state"),
     _rule(ALARM_HISTORY, READER, "Read an alarm's history.", "GET /v2/alarms/{alarm_id}/history"),
+    _rule(
+        QUERY_HISTORY,
+        READER,
+        "Search the history of a project's alarms.",
+        "POST /v2/query/alarms/history",
+    ),
     _rule(
         GET_QUOTAS,
         READER,

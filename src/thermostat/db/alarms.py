@@ -6,13 +6,25 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Row,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
 from thermostat.alarms.model import Alarm, Standing, State, Transition
 from thermostat.alarms.rules import RULE_TYPES
 from thermostat.db import quotas, recording
 from thermostat.db.engine import MOST_IDS
+from thermostat.db.filters import EVERYTHING, Filter, condition
 from thermostat.db.history import Author, Change, Event, note
 from thermostat.db.mapping import (
     STANDING_COLUMNS,
@@ -22,8 +34,9 @@ from thermostat.db.mapping import (
     from_row,
     to_row,
 )
-from thermostat.db.paging import Page, UnknownMarker, after, order
+from thermostat.db.paging import Page, paged
 from thermostat.db.references import check_references
+from thermostat.db.searching import search
 from thermostat.db.tables import ALARM, EVALUATOR, HISTORY, RETIRED_TRUST
 from thermostat.db.writing import writer
 
@@ -90,18 +103,35 @@ class AlarmRepository:
         """Give the alarms whose columns have these values, in order. Raises UnknownMarker."""
         query = select(ALARM).where(*(ALARM.c[name] == value for name, value in where.items()))
         with self._reads.begin() as connection:
-            rows = connection.execute(_paged(connection, query, "alarm_id", page))
+            rows = connection.execute(paged(connection, query, ALARM.c.alarm_id, page))
             return list(map(Reader().alarm, rows))
 
-    def history(self, alarm_id: str, where: Mapping[str, Any], page: Page) -> Sequence[Event]:
-        """Give what happened to an alarm, in order. Raises UnknownMarker."""
+    def history(
+        self,
+        alarm_id: str,
+        where: Mapping[str, Any],
+        page: Page,
+        also: Filter = EVERYTHING,
+    ) -> Sequence[Event]:
+        """Give what happened to an alarm, in order, of those columns. Raises UnknownMarker."""
         query = select(*_EVENT_FIELDS).where(
             HISTORY.c.alarm_id == alarm_id,
             *(HISTORY.c[name] == value for name, value in where.items()),
+            condition(also, HISTORY, self._reads.dialect.name),
         )
         with self._reads.begin() as connection:
-            rows = connection.execute(_paged(connection, query, "event_id", page))
-            return [Event(**row._mapping) for row in rows]
+            rows = connection.execute(paged(connection, query, HISTORY.c.event_id, page))
+            return list(map(_event, rows))
+
+    def search(self, wanted: Filter, page: Page) -> Sequence[Alarm]:
+        """Give the alarms that a filter asks for, in order. Raises TooLong."""
+        with self._reads.begin() as connection:
+            return search(connection, list(ALARM.c), wanted, page, read=Reader().alarm)
+
+    def search_history(self, wanted: Filter, page: Page) -> Sequence[Event]:
+        """Give what a filter asks for of the history of all alarms, in order. Raises TooLong."""
+        with self._reads.begin() as connection:
+            return search(connection, list(HISTORY.c), wanted, page, read=_event)
 
     def count_by_state(self) -> Mapping[State, int]:
         """Give how many alarms are in each state, over all projects."""
@@ -258,6 +288,10 @@ class AlarmRepository:
             return connection.execute(old).rowcount
 
 
+def _event(row: Row[Any]) -> Event:
+    return Event(**{field: row._mapping[field] for field in Event.__struct_fields__})
+
+
 _STANDING_OF = select(*STANDING_COLUMNS).where(
     ALARM.c.enabled.is_(True), ALARM.c.alarm_id.in_(bindparam("ids", expanding=True))
 )
@@ -307,15 +341,3 @@ def _write(connection: Connection, alarm: Alarm) -> None:
 
 def _retire(connection: Connection, alarm: Alarm, now_us: int) -> None:
     connection.execute(insert(RETIRED_TRUST).values(trust_id=alarm.trust_id, retired_us=now_us))
-
-
-def _paged(connection: Connection, query: Select[Any], id_column: str, page: Page) -> Select[Any]:
-    table = ALARM if id_column == "alarm_id" else HISTORY
-    columns = [table.c[key.column] for key in page.sort]
-    if page.marker is not None:
-        marked = query.with_only_columns(*columns).where(table.c[id_column] == page.marker)
-        values = connection.execute(marked).one_or_none()
-        if values is None:
-            raise UnknownMarker(page.marker)
-        query = query.where(after(columns, page.sort, values))
-    return query.order_by(*order(columns, page.sort)).limit(page.limit)

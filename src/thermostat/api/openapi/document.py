@@ -12,13 +12,14 @@ from thermostat.api.openapi import (
     alarms,
     metering,
     public,
+    query,
     quotas,
 )
 from thermostat.api.openapi.operation import JSON, Answer, Operation, Operations, Parameter, ref
 from thermostat.api.policies import list_rules
 from thermostat.version import __version__
 
-NOUNS = (alarms, quotas, metering, public)
+NOUNS = (alarms, query, quotas, metering, public)
 """The modules with the tables: each has OPERATIONS, TAG and `schemas()`."""
 
 ERRORS: Mapping[int, str] = {

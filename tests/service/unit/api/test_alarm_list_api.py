@@ -44,7 +44,7 @@ class TestList:
             ("q.field=project_id&q.value=p1", ["c", "b", "a"]),
             ("q.field=all_projects&q.value=false", ["c", "b", "a"]),
             ("sort=name:asc", ["a", "b", "c"]),
-            ("sort=severity:asc&sort=name:desc", ["b", "c", "a"]),
+            ("sort=severity:asc&sort=name:desc", ["c", "a", "b"]),
             ("sort=enabled,name&limit=2", ["b", "a"]),
             ("limit=1", ["c"]),
         ],
