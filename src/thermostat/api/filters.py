@@ -65,11 +65,14 @@ def _fields(texts: str, flags: str, instants: str) -> Mapping[str, Field]:
 
 ALARM_FIELDS = _fields(
     texts="alarm_id name description type severity state state_reason user_id project_id rule"
-    " ok_actions alarm_actions insufficient_data_actions time_constraints",
+    " time_constraints",
     flags="enabled repeat_actions",
     instants="timestamp state_timestamp evaluate_timestamp",
 )
-"""What alarms are searched by; rules, actions and constraints are compared as JSON text."""
+"""What alarms are searched by; rules and constraints are compared as JSON text.
+
+Not by actions: whoever may not see the secrets in their URLs could find them out by searching.
+"""
 EVENT_FIELDS = _fields(
     texts="event_id alarm_id type detail user_id project_id on_behalf_of severity",
     flags="",

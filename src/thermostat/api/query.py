@@ -11,11 +11,11 @@ import falcon
 import msgspec
 
 from thermostat.api import alarm_form, policies
+from thermostat.api.alarms import AlarmNoun
 from thermostat.api.body import read_object
-from thermostat.api.context import authorize, caller, is_allowed
+from thermostat.api.context import authorize, caller
 from thermostat.api.conversion import convert
 from thermostat.api.filters import ALARM_FIELDS, EVENT_FIELDS, Field, decode_filter, decode_order
-from thermostat.api.services import Services
 from thermostat.db.filters import (
     EVERYTHING,
     Compare,
@@ -43,11 +43,8 @@ class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many to give."""
 
 
-class _Search:
+class _Search(AlarmNoun):
     """What the searches share."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
 
     def _wanted(
         self, req: falcon.Request, fields: Mapping[str, Field], owner: str, last: SortKey
@@ -57,7 +54,7 @@ class _Search:
         wanted: Filter = EVERYTHING
         if query.filter is not None:
             wanted = decode_filter(query.filter, fields)
-        if not is_allowed(self._services.enforcer, req, policies.GET_ALL_ALARMS, {}):
+        if not self._is_admin(req):
             own = caller(req).project_id or ""
             _check_projects(wanted, owner, own)
             wanted = Every((Compare(owner, Comparison.EQ, own), wanted))
@@ -80,7 +77,7 @@ class QueryAlarmsResource(_Search):
         wanted, page = self._wanted(req, ALARM_FIELDS, "project_id", last)
         found = self._services.alarms.search(wanted, page)
         resp.content_type = falcon.MEDIA_JSON
-        resp.data = msgspec.json.encode([alarm_form.encode(alarm) for alarm in found])
+        resp.data = msgspec.json.encode([self._shown(req, alarm) for alarm in found])
 
 
 class QueryHistoryResource(_Search):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.service.alarm_requests import ADMIN, fault, with_, with_rule
+from tests.service.alarm_requests import ADMIN, HOOK, fault, with_, with_rule
 
 ALARMS = "/v2/query/alarms"
 HISTORY = "/v2/query/alarms/history"
@@ -91,6 +91,13 @@ class TestAlarms:
         assert names(api, orderby=[{"name": "asc"}], limit="1") == ["C"]
         assert names(api, {"=~": {"name": "."}}, orderby=[{"name": "asc"}], limit=1) == ["C"]
         assert len(names(api, limit=10**30)) == 3
+
+    def test_secrets_are_for_whoever_may_change_the_alarm(self, api):
+        api("POST", "/v2/alarms", with_(name="e", alarm_actions=[HOOK]))
+        wanted = {"=": {"name": "e"}}
+        assert ask(api, ALARMS, wanted).json[0]["alarm_actions"] == [HOOK]
+        for other in ({"roles": "reader"}, ADMIN):
+            assert "s3cret" not in ask(api, ALARMS, wanted, **other).text
 
     def test_null_is_as_nothing(self, api):
         answer = api("POST", ALARMS, {"filter": None, "orderby": None, "limit": None})
@@ -209,6 +216,7 @@ class TestBadSearches:
             ('{"=": {"colour": "a"}}', "filter.=.colour: the field is not one of"),
             ('{"=": {"trust_id": "a"}}', "filter.=.trust_id: the field is not one of"),
             ('{"=": {"Name": "a"}}', "filter.=.Name"),
+            ('{"=~": {"alarm_actions": "Signature=s"}}', "filter.=~.alarm_actions: the field is"),
             ('{"=": {"name": null}}', "filter.=.name: must be text, a number"),
             ('{"=": {"name": ["a"]}}', "filter.=.name: must be text, a number"),
             ('{"=": {"name": true}}', "filter.=.name: must be text"),
