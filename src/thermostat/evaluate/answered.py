@@ -6,6 +6,7 @@ rule with `for` the breach must also have lasted: until the points of that whole
 alarm stays as it is, or becomes `ok` where its data was insufficient.
 """
 
+from collections.abc import Sequence
 from math import isnan
 from typing import NamedTuple
 
@@ -95,7 +96,8 @@ def explain(rule: OutsideRule, answer: Answer, before: State, after: State) -> R
             why = f"{why}; {answer.reason}"
     else:
         disposition = "outside" if after is State.ALARM else "inside"
-        count = sum(_breaches(rule, value) is (after is State.ALARM) for value in present)
+        breaching = int(np.count_nonzero(_breaches(rule, present)))
+        count = breaching if after is State.ALARM else len(present) - breaching
         why = f"{count} samples {disposition} threshold, most recent: {figure(most_recent)}"
     change = f"Transition to {after}" if after is not before else f"Remaining as {after}"
     shown = ", ".join("missing" if value is None else figure(value) for value in values)
@@ -137,10 +139,9 @@ def _shown(text: str) -> str:
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
-def _breaches(rule: OutsideRule, value: float) -> bool:
-    found = decide.breaches(
-        np.array([value]),
+def _breaches(rule: OutsideRule, values: Sequence[float]) -> NDArray[np.bool_]:
+    return decide.breaches(
+        np.array(values, np.float64),
         np.array([rule.threshold]),
         np.array([decide.OPERATOR_MASKS[rule.comparison_operator]], np.uint8),
     )
-    return bool(found[0])

@@ -8,6 +8,8 @@ that comes back late never bring what is old.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -305,15 +307,14 @@ class Polled:
         """Take in what a store has answered to a poll; what is out of date is dropped."""
         store = self._landed(poll)
         store.recover()
-        waiting = (self.asked[poll.slots] == poll.number).tolist()
-        accepted = []
-        for slot, answer, waits in zip(poll.slots.tolist(), answers, waiting, strict=True):
-            if waits:
-                self._answers[slot] = self._fitting(slot, answer)
-                accepted.append(slot)
-        self.asked[accepted] = _NOT_ASKED
-        self.asked_us[accepted] = poll.time_us
-        self.answered[accepted] = True
+        is_waiting = self.asked[poll.slots] == poll.number
+        slots = poll.slots[is_waiting]
+        own = self._answers
+        for slot, answer in zip(slots.tolist(), compress(answers, is_waiting), strict=True):
+            own[slot] = answer
+        self.asked[slots] = _NOT_ASKED
+        self.asked_us[slots] = poll.time_us
+        self.answered[slots] = True
         self._has_answers = True
 
     def fail(self, poll: Poll, reason: str, now_us: int) -> None:
@@ -333,14 +334,6 @@ class Polled:
         self._next_us = 0
         return store
 
-    def _fitting(self, slot: int, answer: Answer) -> Answer:
-        """Give an answer with as many datapoints as the rule wants."""
-        points = self._shape_list[int(self.shape[slot])].points
-        if len(answer.values) == points:
-            return answer
-        reason = answer.reason or f"the store gave {len(answer.values)} of {points} datapoints"
-        return Answer((None,) * points, reason)
-
     # -- judging --------------------------------------------------------------------------------
 
     def judge(self) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
@@ -355,14 +348,12 @@ class Polled:
         self._has_answers = bool(waiting.any())
         after = np.empty(len(slots), np.int8)
         shapes = self.shape[slots]
-        answers = self._answers
         for number in np.unique(shapes).tolist():
             own = np.flatnonzero(shapes == number)
             cols = slots[own]
             shape = self._shape_list[number]
-            values = np.array([answers[slot].values for slot in cols.tolist()], np.float64)
             after[own] = answered.states(
-                values.reshape(len(cols), shape.points).T,
+                self._values(cols, shape.points),
                 shape,
                 threshold=self.threshold[cols],
                 operator=self.operator[cols],
@@ -370,10 +361,31 @@ class Polled:
             )
         return slots, after
 
+    def _values(self, slots: NDArray[np.int64], points: int) -> NDArray[np.float64]:
+        """Give the datapoints of answers, shape (points, slots); NaN: there is none."""
+        answers, numbers = self._answers, slots.tolist()
+        rows = [answers[slot].values for slot in numbers]
+        values = _numbers(rows, (len(slots), points))
+        if values is not None:
+            return values.T
+        for slot in numbers:  # find those that are at fault
+            if _numbers(answers[slot].values, (points,)) is None:
+                answers[slot] = Answer((None,) * points, f"the store gave no {points} datapoints")
+        return np.array([answers[slot].values for slot in numbers], np.float64).T
+
     def done(self, slots: NDArray[np.int64]) -> None:
         """Note that the answers to these slots were judged."""
         self.answered[slots] = False
         self.fresh[slots] = False
+
+
+def _numbers(values: Any, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
+    """Give values as an array; None where they have another shape, or are no numbers."""
+    try:
+        found = np.array(values, np.float64)
+    except (TypeError, ValueError):
+        return None
+    return found if found.shape == shape else None
 
 
 def _type(rule: OutsideRule) -> str:

@@ -347,11 +347,14 @@ class TestStores:
         assert len(world.quiet) == 2
         assert "too many series" in world.reason()
 
-    def test_an_answer_of_the_wrong_length_is_none(self):
-        world = World(asking(rule=promql(evaluation_periods=2)), asking("b"))
-        world.prometheus.answer = lambda *_: Answer((99.0,))
-        assert world.poll() == ["b: alarm"]
-        assert "1 of 2 datapoints" in world.reason("a")
+    @pytest.mark.parametrize("nonsense", [(99.0,), (), (1.0, 2.0, 3.0), ("x", "y")])
+    def test_what_are_no_datapoints_costs_only_its_own(self, nonsense):
+        world = World(*(asking(one, promql(one, evaluation_periods=2)) for one in "abc"))
+        world.prometheus.answer = lambda question, _: Answer(
+            nonsense if question.rule.query == "b" else (99.0, 99.0)
+        )
+        assert world.poll() == ["a: alarm", "c: alarm"]
+        assert "the store gave no 2 datapoints" in world.reason("b")
 
     def test_those_that_wait_for_long_to_be_asked_are_counted(self):
         world = World(asking("a"), asking("g", of_gnocchi()))
