@@ -29,7 +29,7 @@ from thermostat.replay.recordings import (
     stored_span_us,
 )
 from thermostat.replay.report import JsonReport, Report, Summary, TextReport
-from thermostat.replay.rules import threshold_rules
+from thermostat.replay.rules import threshold_rules, unrecorded
 from thermostat.store.base import Selection
 
 US_PER_S = 1_000_000
@@ -147,7 +147,11 @@ def _alarms(options: argparse.Namespace) -> list[Alarm]:
             raise RunError(f"--alarm: {path}: {error.strerror}") from error
     alarms = make_alarms(documents, project_id=options.project or "", now_us=now_us)
     if options.alarm_id:
-        alarms += sources.stored_alarms(options.alarm_id, options.config_file)
+        stored = sources.stored_alarms(options.alarm_id, options.config_file)
+        for alarm in stored:
+            for field, reason in unrecorded(alarm.rule):
+                raise RunError(f"--alarm-id: alarm {alarm.alarm_id}: {field}: {reason}")
+        alarms += stored
     if not alarms:
         raise RunError("there are no alarms: give --alarm FILE or --alarm-id ID")
     if len({alarm.alarm_id for alarm in alarms}) < len(alarms):

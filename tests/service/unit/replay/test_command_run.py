@@ -12,6 +12,7 @@ import pytest
 
 from tests.service.alarm_support import make_alarm, open_database
 from thermostat.alarms.model import State
+from thermostat.alarms.outside import PrometheusRule
 from thermostat.alarms.query import Condition, Operator
 from thermostat.alarms.rules import ThresholdRule
 from thermostat.cmd.replay import main
@@ -246,6 +247,8 @@ def test_takes_alarms_from_the_database(run, tmp_path):
     AlarmRepository(database).create(
         make_alarm(name="web-busy", rule=rule, state=State.ALARM), Author("u", "p1")
     )
+    outside = make_alarm(alarm_id="a3", rule=PrometheusRule(query="up", threshold=1.0))
+    AlarmRepository(database).create(outside, Author("u", "p1"))
     database.dispose()
     conf = tmp_path / "server.conf"
     conf.write_text(f"[database]\nconnection = sqlite:///{tmp_path}/alarms.sqlite\n")
@@ -254,6 +257,9 @@ def test_takes_alarms_from_the_database(run, tmp_path):
     status, _, errors = run("--alarm-id", "a2", *arguments)
     assert status == 2
     assert "--alarm-id: there is no alarm a2 in the database" in errors
+    status, _, errors = run("--alarm-id", "a3", *arguments)
+    assert status == 2
+    assert "alarm a3: prometheus_rule: a prometheus rule cannot be judged" in errors
 
 
 def test_help_names_everything(capsys):
