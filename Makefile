@@ -66,9 +66,9 @@ test-unit: venv ## Run the unit tests of the services
 	@$(SERVICE_TESTS) -n auto --dist worksteal tests/service/unit \
 	    --ignore tests/service/unit/heat_plugins
 
-test-contract: venv ## Run the contract tests: stores, transports, the API from outside
+test-contract: venv ## Run the contract tests: stores, transports, the broker, the API from outside
 	$(say) "contract tests of the services"
-	@$(SERVICE_TESTS) tests/service/contract -m "not lab"
+	@$(SERVICE_TESTS) tests/service/contract tests/service/broker -m "not lab"
 
 test-crash: venv ## Kill the server 200 times: nothing may be lost or doubled
 	$(say) "kill -9 at random instants, beside a run that nobody disturbs (about 2 minutes)"

@@ -31,7 +31,8 @@ class HealthResource:
         resp.status = falcon.HTTP_503 if is_failing else falcon.HTTP_200
         resp.content_type = falcon.MEDIA_JSON
         resp.cache_control = ["no-store"]
-        resp.data = msgspec.json.encode({"status": status, "reasons": reasons})
+        texts = {name: str(reason) for name, reason in reasons.items()}
+        resp.data = msgspec.json.encode({"status": status, "reasons": texts})
 
 
 def _ask(name: str, check: Check) -> str | None:

@@ -35,7 +35,7 @@ PREFETCH_BATCHES = 4
 """How many batches the broker sends ahead of their acknowledgement."""
 
 
-class InvalidTransportError(ValueError):
+class InvalidTransportError(cfg.Error):
     """[event_listener] transport_url cannot be used; the text says why, without the URL."""
 
 
@@ -165,16 +165,17 @@ class EventListener:
 
 
 def _is_connected(listener: Any) -> bool:
-    """Tell whether a listener's connection stands.
+    """Tell whether a listener's connection stands and its queues are bound.
 
     oslo.messaging does not say: this looks at its RabbitMQ driver's own connection. Other drivers
     are taken to be connected.
     """
     try:
-        connection = listener.listener._poll_style_listener.conn.connection.connection
+        connection = listener.listener._poll_style_listener.conn.connection
+        is_standing, unbound = connection.connection.connected, connection._new_tags
     except AttributeError:
         return True
-    return bool(connection is not None and connection.connected)
+    return bool(is_standing and not unbound)
 
 
 def create_listener(

@@ -76,7 +76,7 @@ def schemas() -> dict[str, Any]:
         "Health": {
             "type": "object",
             "properties": {
-                "status": {"enum": ["ok", "failing"]},
+                "status": {"enum": ["ok", "degraded", "failing"]},
                 "reasons": {
                     "description": "By part, why it does not work.",
                     "type": "object",

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+import pytest
 from falcon.testing import TestClient
 
 from tests.service.alarm_requests import ALARM, fault
 from tests.service.alarm_support import make_transition
 from thermostat.api.app import create_api
+from thermostat.degraded import Degraded
 
 
 class TestErrors:
@@ -72,6 +74,17 @@ class TestPublicPages:
                 "evaluator": "stopped",
             },
         }
+
+    @pytest.mark.parametrize(
+        ("store", "status", "word"), [(None, 200, "degraded"), ("gone", 503, "failing")]
+    )
+    def test_who_is_only_degraded_is_up(self, services, store, status, word):
+        services = _replaced(
+            services, checks={"store": lambda: store, "events": lambda: Degraded("no broker")}
+        )
+        answer = TestClient(create_api(services)).simulate_get("/healthcheck")
+        assert (answer.status_code, answer.json["status"]) == (status, word)
+        assert answer.json["reasons"]["events"] == "no broker"
 
     def test_metrics_have_no_tenant_data(self, api, services, alarm):
         services.alarms.record(make_transition(services.alarms.find(alarm["alarm_id"])))

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole way: an alarm made over HTTP, a notification published, a web hook called.
+
+The server is the command in a process of its own, with a real RabbitMQ; only Keystone is left out.
+"""
+
+import json
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+import urllib3
+
+from tests.service.event_support import document
+from tests.service.hooks import HookServer
+from tests.service.waiting import wait_until
+
+ALICE = {"X-User-Id": "alice", "X-Project-Id": "p1", "X-Roles": "member,reader"}
+QUERY = [{"field": "traits.state", "op": "eq", "type": "string", "value": "error"}]
+SLOWEST_S = 1.0
+"""From publishing to the web hook, in the median; a few hundredths where nothing else runs."""
+
+
+class Cloud:
+    """A running server, and what one asks of it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._http = urllib3.PoolManager(retries=False)
+
+    def ask(self, method: str, path: str, body: object = None) -> urllib3.BaseHTTPResponse:
+        return self._http.request(method, self.url + path, json=body, headers=ALICE, timeout=30)
+
+    def create(self, hook: str, **rule: object) -> str:
+        answer = self.ask(
+            "POST",
+            "/v2/alarms",
+            {"name": "e", "type": "event", "event_rule": rule, "alarm_actions": [hook]},
+        )
+        assert answer.status == 201, answer.data
+        return str(answer.json()["alarm_id"])
+
+    def health(self) -> dict:
+        return self.ask("GET", "/healthcheck").json()
+
+    def is_up(self) -> bool:
+        try:
+            return self.health()["status"] == "ok"
+        except urllib3.exceptions.HTTPError:
+            return False
+
+
+@pytest.fixture(scope="module")
+def cloud(broker, tmp_path_factory) -> Iterator[Cloud]:
+    directory = tmp_path_factory.mktemp("server")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    conf = directory / "server.conf"
+    conf.write_text(
+        f"[api]\nauth_mode = noauth\nport = {port}\n"
+        f"[database]\nconnection = sqlite:///{directory}/alarms.sqlite\n"
+        f"[store]\npath = {directory}/samples\n"
+        f"[event_listener]\ntransport_url = {broker.url}\n"
+    )
+    command = [sys.executable, "-m"]
+    arguments = ["--config-file", str(conf)]
+    subprocess.run([*command, "thermostat.cmd.dbsync", *arguments], check=True, timeout=60)
+    log = directory / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, "thermostat.cmd.server", *arguments], stdout=output, stderr=output
+        )
+    cloud = Cloud(f"http://127.0.0.1:{port}")
+    try:
+        wait_until(lambda: process.poll() is not None or cloud.is_up(), 60)
+        assert process.poll() is None, log.read_text()
+        yield cloud
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert broker.url.split(":")[2].split("@")[0] not in log.read_text(), "the password"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def hooks() -> Iterator[HookServer]:
+    hooks = HookServer().start()
+    yield hooks
+    hooks.stop()
+
+
+@pytest.mark.parametrize("source", ["services", "ceilometer"])
+def test_a_published_event_becomes_a_web_hook_soon(cloud, publisher, hooks, source):
+    """Each alarm is made just before its event is published: it has to hear it."""
+    sender = publisher("nova")
+    seconds = []
+    for number in range(10):
+        instance_id = f"{source}-{number}"
+        term = {"field": "traits.instance_id", "type": "string", "value": instance_id}
+        cloud.create(f"{hooks.url}/{number}", event_type="compute.*", query=[*QUERY, term])
+        begun = time.monotonic()
+        if source == "services":
+            payload = {"tenant_id": "p1", "instance_id": instance_id, "state": "error"}
+            sender.send("notifications", "compute.instance.update", payload)
+        else:
+            told = document(instance_id=instance_id, state="error", message_id=instance_id)
+            sender.send_events("alarm.all", [told])
+        wait_until(lambda number=number: len(hooks.calls) > number)
+        seconds.append(hooks.calls[-1].time_s - begun)
+    print(f"{source}: {[round(value, 3) for value in sorted(seconds)]} s")
+    assert statistics.median(seconds) < SLOWEST_S
+    body = json.loads(hooks.calls[-1].body)
+    assert (body["previous"], body["current"]) == ("insufficient data", "alarm")
+    assert body["reason_data"]["type"] == "event"
+    told = body["reason_data"]["event"]
+    assert told["event_type"] == "compute.instance.update"
+    assert {"message_id", "event_type", "generated", "traits"} <= set(told)
+    assert ["state", 1, "error"] in told["traits"]
+    assert "t0k3n" not in json.dumps(body)
+    assert body["reason"].startswith(f"Event <id={told['message_id']},event_type=compute.")
+    alarm = cloud.ask("GET", f"/v2/alarms/{body['alarm_id']}").json()
+    assert (alarm["state"], alarm["state_reason"]) == ("alarm", body["reason"])
+
+
+def test_figures_and_health(cloud):
+    metrics = cloud.ask("GET", "/metrics").data.decode()
+    assert "thermostat_event_listener_connected 1.0" in metrics
+    assert 'thermostat_events_total{source="services"}' in metrics
+    assert cloud.health() == {"status": "ok", "reasons": {}}
+
+
+def test_the_server_is_degraded_while_the_broker_is_away(cloud, broker, publisher, hooks):
+    broker.kill()
+    wait_until(lambda: cloud.health()["status"] == "degraded")
+    answer = cloud.ask("GET", "/healthcheck")
+    assert answer.status == 200
+    assert answer.json()["reasons"] == {
+        "events": "the message broker cannot be heard: event alarms wait"
+    }
+    cloud.create(hooks.url, event_type="volume.*")
+    broker.start()
+    wait_until(cloud.is_up)
+    publisher("cinder").send("notifications", "volume.create.end", {"tenant_id": "p1"})
+    wait_until(lambda: hooks.calls)
