@@ -21,7 +21,7 @@ from tests.lab.settings import ini
 from tests.service.hooks import HookServer
 from tests.service.lab.parts import Servers, own_user
 from tests.service.lab.peers.conftest import PUBLISHER
-from tests.service.lab.waiting import until
+from tests.service.waiting import until
 
 pytestmark = pytest.mark.lab
 
