@@ -44,14 +44,14 @@ def created_per_s(resident: int) -> float:
     """Give how many alarms a second are created beside so many that the project has."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="thermostat-")))
-        write_alarms(directory / "alarms.sqlite", _alarms(resident))
+        write_alarms(directory / "alarms.sqlite", alarms(resident))
         url = serve(stack, directory)
         clients = (sys.executable, "-m", "bench._clients", url, str(CREATED), str(CLIENTS))
         printed = run_to_end(directory / "clients.log", *clients)
         return float(json.loads(printed)["per_s"])
 
 
-def _alarms(count: int) -> Iterator[Alarm]:
+def alarms(count: int) -> Iterator[Alarm]:
     """Give alarms of one project."""
     for alarm in _fleet.alarms(count, BASE_US):
         yield msgspec.structs.replace(alarm, project_id=PROJECT, user_id=USER)

@@ -169,7 +169,9 @@ RULE_TYPES: Mapping[str, type[Rule]] = {
 }
 """The types of rules, by the name that stands in an alarm's `type`."""
 
+_NAMES = {known: name for name, known in RULE_TYPES.items()}
+
 
 def rule_type(rule: Rule) -> str:
     """Give the name of this rule's type."""
-    return next(name for name, known in RULE_TYPES.items() if type(rule) is known)
+    return _NAMES[type(rule)]

@@ -17,6 +17,7 @@ from thermostat.alarms.rules import (
     Not,
     OutsideLeaf,
     Rule,
+    ThresholdRule,
     rule_type,
 )
 
@@ -58,6 +59,11 @@ def _within(expression: Expression, field: str) -> Iterator[tuple[str, Expressio
                 yield from _within(operand, f"{field}.{word}[{position}]")
         case _:
             yield field, expression
+
+
+def encodable(rule: Rule) -> Any:
+    """Give what becomes the same JSON as `shown`, sooner."""
+    return rule if isinstance(rule, ThresholdRule) else shown(rule)
 
 
 def shown(rule: Rule) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from thermostat.alarms.balancers import LoadBalancerRule
 from thermostat.alarms.outside import OUTSIDE_TYPES
 from thermostat.alarms.rules import Rule, rule_type
-from thermostat.alarms.wire import shown
+from thermostat.alarms.wire import encodable
 from thermostat.api.composite import decode_combination, decode_composite
 from thermostat.api.conversion import convert, given
 from thermostat.api.errors import bad_field
@@ -52,4 +52,4 @@ def decode_rule(kind: str, document: Mapping[str, Any]) -> Rule:
 def encode_rule(rule: Rule) -> dict[str, Any]:
     """Give the members of an alarm object that show its rule: `type` and `<type>_rule`."""
     kind = rule_type(rule)
-    return {"type": kind, f"{kind}_rule": shown(rule)}
+    return {"type": kind, f"{kind}_rule": encodable(rule)}

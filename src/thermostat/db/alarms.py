@@ -104,7 +104,7 @@ class AlarmRepository:
         query = select(ALARM).where(*(ALARM.c[name] == value for name, value in where.items()))
         with self._reads.begin() as connection:
             rows = connection.execute(paged(connection, query, ALARM.c.alarm_id, page))
-            return list(map(Reader().alarm, rows))
+            return list(map(Reader().alarm, rows.all()))
 
     def history(
         self,
@@ -121,7 +121,7 @@ class AlarmRepository:
         )
         with self._reads.begin() as connection:
             rows = connection.execute(paged(connection, query, HISTORY.c.event_id, page))
-            return list(map(_event, rows))
+            return list(map(_event, rows.all()))
 
     def search(self, wanted: Filter, page: Page) -> Sequence[Alarm]:
         """Give the alarms that a filter asks for, in order. Raises TooLong."""

@@ -2,7 +2,7 @@
 """Between rows and alarms."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import reduce
 from operator import add
 from typing import Any
@@ -15,7 +15,7 @@ from thermostat.alarms.rules import RULE_TYPES, Rule, rule_type
 from thermostat.alarms.wire import shown
 from thermostat.db.tables import ALARM
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1)
 _JSON_COLUMNS = frozenset(
     {
         "rule",
@@ -227,7 +227,7 @@ def describe(alarm: Alarm) -> dict[str, Any]:
 
 def iso(instant_us: int) -> str:
     """Give an instant in UTC without its offset, as Aodh does."""
-    return (_EPOCH + timedelta(microseconds=instant_us)).replace(tzinfo=None).isoformat()
+    return (_EPOCH + timedelta(microseconds=instant_us)).isoformat()
 
 
 def to_json(value: Any) -> str:
