@@ -109,7 +109,9 @@ class AlarmNoun:
     def _check_owner(self, req: falcon.Request, alarm: Alarm, known: Mapping[str, Any]) -> None:
         """Raise the 403 if the caller would give the alarm to somebody else than `known`."""
         for field, owner in known.items():
-            if getattr(alarm, field) != owner and not self._is_admin(req):
+            if getattr(alarm, field) != owner and not is_allowed(
+                self._services.enforcer, req, policies.SET_OWNER, _owner(alarm)
+            ):
                 raise falcon.HTTPForbidden(
                     description=f"{field}: only an administrator may name another owner"
                 )

@@ -28,6 +28,7 @@ QUERY_HISTORY = "telemetry:query_alarm_history"
 GET_QUOTAS = "telemetry:get_quotas"
 UPDATE_QUOTAS = "telemetry:update_quotas"
 DELETE_QUOTAS = "telemetry:delete_quotas"
+SET_OWNER = "telemetry:set_alarm_owner"
 USE_ADMIN_ACTIONS = "telemetry:use_admin_actions"
 CREATE_SAMPLES = "telemetry:create_samples"
 GET_STATISTICS = "telemetry:get_statistics"
@@ -106,6 +107,13 @@ _RULES = (
         ADMIN,
         "Let a project have as many alarms as is configured.",
         "DELETE /v2/quotas/{project_id}",
+    ),
+    _rule(
+        SET_OWNER,
+        ADMIN,
+        "Create an alarm for another user or project, or give one away.",
+        "POST /v2/alarms",
+        "PUT /v2/alarms/{alarm_id}",
     ),
     _rule(
         USE_ADMIN_ACTIONS,

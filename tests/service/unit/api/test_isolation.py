@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attempts to learn of another project's things: each gets the answer for what is not there."""
 
+import json
 import time
 import uuid
 
@@ -207,6 +208,57 @@ class TestByList:
         answer = api("GET", "/v2/alarms", params=params, **EVE)
         assert answer.status_code in {400, 403}
         assert target not in answer.text
+
+
+class TestBySearch:
+    @pytest.mark.parametrize("path", ["/v2/query/alarms", "/v2/query/alarms/history"])
+    @pytest.mark.parametrize(
+        "wanted",
+        [
+            {},
+            {"=": {"alarm_id": "TARGET"}},
+            {"!=": {"alarm_id": NOT_THERE}},
+            {"=~": {"alarm_id": ".*"}},
+            {"in": {"alarm_id": ["TARGET", NOT_THERE]}},
+            {"not": {"=": {"alarm_id": NOT_THERE}}},
+            {"or": [{"=": {"alarm_id": "TARGET"}}, {"=": {"alarm_id": NOT_THERE}}]},
+            {"=": {"user_id": "alice"}},
+            {"=": {"user": "alice"}},
+            {">": {"timestamp": "2000-01-01T00:00:00"}},
+        ],
+    )
+    def test_own_things_only_are_found(self, api, target, path, wanted):
+        text = json.dumps(wanted).replace("TARGET", target)
+        answer = api("POST", path, {"filter": text} if wanted else {}, **EVE)
+        assert (answer.status_code, answer.json) == (200, [])
+        if wanted != {}:
+            theirs = api("POST", path, {"filter": text}, **ALICE).json
+            assert [one["alarm_id"] for one in theirs] == [target]
+
+    @pytest.mark.parametrize("path", ["/v2/query/alarms", "/v2/query/alarms/history"])
+    @pytest.mark.parametrize("field", ["project_id", "project", "on_behalf_of"])
+    @pytest.mark.parametrize("operator", ["=", "!=", ">=", "=~"])
+    def test_another_project_may_not_be_named(self, api, target, path, field, operator):
+        def ask(project_id, **who):
+            wanted = {"or": [{"=": {"severity": "low"}}, {operator: {field: project_id}}]}
+            return api("POST", path, {"filter": json.dumps(wanted)}, **who)
+
+        foreign, missing = (ask(one, **EVE) for one in ("p1", "p-none"))
+        assert foreign.status_code == missing.status_code
+        assert foreign.text.replace("p1", "p-none") == missing.text
+        assert target not in foreign.text
+
+    @pytest.mark.usefixtures("target")
+    def test_another_s_field_s_order_tells_nothing(self, api):
+        body = {"orderby": json.dumps([{"project_id": "asc"}, {"name": "desc"}])}
+        assert api("POST", "/v2/query/alarms", body, **EVE).json == []
+
+    @pytest.mark.parametrize("field", ["alarm_actions", "ok_actions", "trust_id", "revision"])
+    @pytest.mark.usefixtures("target")
+    def test_what_is_not_shown_cannot_be_searched_for(self, api, field):
+        for who in (ALICE, {**ALICE, "roles": "reader"}, ADMIN):
+            body = {"filter": json.dumps({"=~": {field: ".*Signature=s.*"}})}
+            assert api("POST", "/v2/query/alarms", body, **who).status_code == 400
 
 
 class TestByOwner:

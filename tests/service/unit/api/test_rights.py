@@ -63,6 +63,8 @@ TABLE = {
     ("GET", "/v2/alarms/{alarm_id}/state"): OF_AN_ALARM["read"],
     ("PUT", "/v2/alarms/{alarm_id}/state"): OF_AN_ALARM["write"],
     ("GET", "/v2/alarms/{alarm_id}/history"): OF_AN_ALARM["read"],
+    ("POST", "/v2/query/alarms"): OWN,
+    ("POST", "/v2/query/alarms/history"): OWN,
     ("POST", "/v1/samples"): PUBLISHES,
     ("POST", "/v2/samples"): PUBLISHES,
     ("GET", "/v2/quotas"): OWN,
@@ -78,6 +80,8 @@ BODIES = {
     ("PUT", "/v2/alarms/{alarm_id}/state"): "ok",
     ("POST", "/v1/samples"): [SAMPLE],
     ("POST", "/v2/samples"): [SAMPLE],
+    ("POST", "/v2/query/alarms"): {},
+    ("POST", "/v2/query/alarms/history"): {},
     ("POST", "/v2/quotas"): {"project_id": "p1", "quotas": [{"resource": "alarms", "limit": 9}]},
 }
 
@@ -212,6 +216,16 @@ class TestOperatorsPolicy:
             answer = client.simulate_put(url, json=ALARM, headers=CALLERS[name])
             assert answer.status_code == status
 
+    def test_who_may_read_everything_may_not_write_in_others_names(self, services, tmp_path):
+        enforcer = enforcer_with(tmp_path, '"telemetry:get_alarms:all_projects": "role:auditor"\n')
+        client = self.client(services, enforcer)
+        auditor = {"X-User-Id": "x", "X-Project-Id": "p9", "X-Roles": "auditor,member,reader"}
+        every = {"q.field": "all_projects", "q.value": "true"}
+        assert client.simulate_get("/v2/alarms", params=every, headers=auditor).status_code == 200
+        foreign = {**ALARM, "project_id": "p1"}
+        answer = client.simulate_post("/v2/alarms", json=foreign, headers=auditor)
+        assert (answer.status_code, "project_id" in fault(answer)) == (403, True)
+
     @pytest.mark.parametrize("name", ["domain", "system"])
     def test_tokens_without_a_project_own_nothing_even_where_they_are_let_in(
         self, services, tmp_path, name
@@ -226,6 +240,9 @@ class TestOperatorsPolicy:
         for path in ("/v2/alarms", "/v2/alarms/preview"):
             answer = client.simulate_post(path, json=ALARM, headers=headers)
             assert (answer.status_code, "project" in fault(answer)) == (403, True)
+        for path in ("/v2/query/alarms", "/v2/query/alarms/history"):
+            found = client.simulate_post(path, json={}, headers=headers)
+            assert found.status_code == 200
         statistics = "/v2/meters/cpu_util/statistics"
         assert client.simulate_get(statistics, headers=headers).status_code == 403
         every = {"q.field": "all_projects", "q.value": "true"}
