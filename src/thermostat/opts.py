@@ -16,6 +16,7 @@ from thermostat.events import opts as events
 from thermostat.notify import opts as notifier
 from thermostat.notify.transports import heat
 from thermostat.outside import opts as outside
+from thermostat.outside.drivers import gnocchi, prometheus
 from thermostat.store import embedded
 from thermostat.store import loading as stores
 
@@ -30,14 +31,18 @@ _OWN = (
     (octavia.GROUP, octavia.OPTS),
     (outside.GROUP, outside.OPTS),
     (events.GROUP, events.OPTS),
+    (prometheus.GROUP, prometheus.OPTS),
 )
 
 
 def register(conf: cfg.ConfigOpts) -> None:
     """Register the server's options with this configuration."""
     for group, opts in _OWN:
-        conf.register_opts(opts, group=group)
+        # By name: configurations would share the options of a group's object, overrides included.
+        name = group.name if isinstance(group, cfg.OptGroup) else group
+        conf.register_opts(opts, group=name)
     trusts.register_options(conf)
+    gnocchi.register_options(conf)
 
 
 def list_opts() -> Iterable[tuple[str | cfg.OptGroup, list[cfg.Opt]]]:
@@ -47,4 +52,9 @@ def list_opts() -> Iterable[tuple[str | cfg.OptGroup, list[cfg.Opt]]]:
         *loading.get_session_conf_options(),
         *loading.get_auth_plugin_conf_options("password"),
     ]
-    return [*_OWN, *middleware.list_auth_token_opts(), (trusts.GROUP, own_user)]
+    return [
+        *_OWN,
+        *middleware.list_auth_token_opts(),
+        (trusts.GROUP, own_user),
+        (gnocchi.GROUP, gnocchi.list_options()),
+    ]
