@@ -17,6 +17,7 @@ from thermostat.api.body import read_json, read_object
 from thermostat.api.context import authorize, caller, is_allowed, own_project
 from thermostat.api.errors import bad_field
 from thermostat.api.listing import alarm_filters, event_filters, instant_us, page
+from thermostat.api.outside import check_with_stores
 from thermostat.api.params import query_terms
 from thermostat.api.services import Services
 from thermostat.api.trust_steps import ensured_trust
@@ -94,6 +95,7 @@ class AlarmNoun:
         alarm = with_secrets(alarm, None)
         self._check_owner(req, alarm, own)
         self._check_actions(req, alarm)
+        check_with_stores(alarm.rule, alarm.project_id, self._services.outside)
         return alarm
 
     def _shown(self, req: falcon.Request, alarm: Alarm) -> dict[str, Any]:
@@ -191,6 +193,8 @@ class AlarmResource(AlarmNoun):
         wanted = with_secrets(wanted, known)
         self._check_owner(req, wanted, _owner(known))
         self._check_actions(req, wanted)
+        if (wanted.rule, wanted.project_id) != (known.rule, known.project_id):
+            check_with_stores(wanted.rule, wanted.project_id, self._services.outside)
         lent = trust_actions(wanted)
         # Whoever names a URL lends the rights to call it: never those of an earlier author.
         needs_new = bool(lent) and (known.trust_id is None or not lent <= trust_actions(known))
