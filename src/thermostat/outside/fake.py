@@ -25,6 +25,8 @@ class FakeOutsideStore:
         """Gives the answer to one question at a time; replace it for others."""
         self.unavailable: str | None = None
         """Why nobody can be asked, while it is set."""
+        self.uncheckable: str | None = None
+        """Why no rule can be checked, while it is set."""
         self.invalid: InvalidOutsideRule | None = None
         """Raised for every rule that is to be checked, while it is set."""
         self.polls: list[tuple[Sequence[Question], int]] = []
@@ -41,8 +43,8 @@ class FakeOutsideStore:
         """Raise InvalidOutsideRule or OutsideUnavailable as told to."""
         if self.invalid is not None:
             raise self.invalid
-        if self.unavailable is not None:
-            raise OutsideUnavailable(self.unavailable)
+        if self.uncheckable is not None:
+            raise OutsideUnavailable(self.uncheckable)
 
     def _answer(self, question: Question, _now_us: int) -> Answer:
         return Answer((self.value,) * question.rule.points)

@@ -113,7 +113,7 @@ def test_the_store_refuses_a_part_of_a_composite(api, store):
 
 def test_the_store_cannot_be_asked(api, store):
     created = api("POST", "/v2/alarms", document(GROUPS, GROUP)).json
-    store.unavailable = "it hangs"
+    store.uncheckable = "it hangs"
     answer = api("POST", "/v2/alarms", document(GROUPS, GROUP))
     assert (answer.status_code, fault(answer)) == (
         503,
