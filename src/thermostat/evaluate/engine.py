@@ -30,19 +30,12 @@ from thermostat.evaluate.composites import Program
 from thermostat.evaluate.due import Work
 from thermostat.evaluate.filling import Filling
 from thermostat.evaluate.joined import Joined, action_bits
+from thermostat.evaluate.lacking import NOT_TOLD, Lacking
 from thermostat.evaluate.leaves import Leaves
-from thermostat.evaluate.opening import (
-    NO_MEMBERS,
-    NOT_TOLD,
-    SETTLED,
-    SOME_MISSING,
-    TOO_SHORT,
-    Opening,
-)
+from thermostat.evaluate.opening import Opening
 from thermostat.evaluate.polled import Polled
 from thermostat.evaluate.polls import Pace
 from thermostat.evaluate.pool import Pool
-from thermostat.evaluate.reasons import Group
 from thermostat.evaluate.residents import NONE, Residents
 from thermostat.evaluate.schedules import Schedules
 from thermostat.evaluate.telling import Judged, judged
@@ -85,6 +78,7 @@ class Engine:
         """Give outside rules, by their types, to the stores of these names, at this pace."""
         self._allowed_lag_us = int(allowed_lag_s * US_PER_S)
         self._windows = Windows(self._allowed_lag_us)
+        self._lacking = Lacking(self._windows)
         self._filling = Filling(store, self._windows, self._allowed_lag_us)
         self._schedules = Schedules()
         self._residents = Residents()
@@ -377,7 +371,7 @@ class Engine:
         own = pool.compact(cols)
         changed = after != pool.state[own]
         called = (pool.repeats[own] >> after.view(np.uint8)) & np.uint8(1) != 0
-        told = changed | called | self._lacks_words(pool, cols, after, changed)
+        told = changed | called | self._lacking.are_untold(pool, cols, after, changed)
         if pool.schedule.any():
             told &= self._schedules.open(pool.schedule[own], step * pool.tick_us)
         is_leaf = pool.is_leaf[own]
@@ -389,29 +383,6 @@ class Engine:
         if len(found):
             found = found[: max(1, MOST_TOLD - len(transitions))]
             transitions.extend(self._tell(pool, step, cols[found], after[found], now_us))
-
-    def _lacks_words(
-        self,
-        pool: Pool,
-        cols: NDArray[np.int64],
-        after: NDArray[np.int8],
-        changed: NDArray[np.bool_],
-    ) -> NDArray[np.bool_]:
-        """Tell which stay in insufficient data for a reason that was not told yet."""
-        own = pool.compact(cols)
-        lacking: NDArray[np.bool_] = (
-            (after == decide.UNKNOWN) & ~changed & (pool.told[own] != SETTLED)
-        )
-        if lacking.any():
-            found = np.flatnonzero(lacking)
-            lacking[found] = pool.told[cols[found]] != self._words_for(pool, cols[found])
-        return lacking
-
-    def _words_for(self, pool: Pool, cols: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Give which words tell best why data is insufficient."""
-        interval_us = self._windows.interval_us(pool.window[cols])
-        words = np.where(interval_us > pool.ticks * pool.tick_us, TOO_SHORT, SOME_MISSING)
-        return np.where(interval_us < 0, NO_MEMBERS, words).astype(np.uint8)
 
     def _step_leaves(
         self,
@@ -432,7 +403,7 @@ class Engine:
         after: NDArray[np.int8],
         now_us: int,
     ) -> Iterator[Transition]:
-        lacks = self._what_lacks(pool, step, cols, after)
+        lacks = self._lacking.groups(pool, step, cols, after)
         for place, one in enumerate(judged(pool, step, cols, after)):
             group, told = lacks.get(place, (None, NOT_TOLD))
             number = int(pool.alarm[one.col])
@@ -445,21 +416,6 @@ class Engine:
             pool.frozen[one.col] = True
             self._open[number] = (pool, one.col, step, told)
             yield self._transition(number, one, (reason, data), now_us)
-
-    def _what_lacks(
-        self, pool: Pool, step: int, cols: NDArray[np.int64], after: NDArray[np.int8]
-    ) -> dict[int, tuple[Group, int]]:
-        """Give the group of each window in insufficient data, by position, and which words tell."""
-        lacking = np.flatnonzero(after == decide.UNKNOWN)
-        if not len(lacking):
-            return {}
-        groups = self._windows.groups(
-            pool.window[cols[lacking]].astype(np.int64),
-            begin_us=(step - pool.ticks) * pool.tick_us,
-            end_us=step * pool.tick_us,
-        )
-        words = self._words_for(pool, cols[lacking]).tolist()
-        return dict(zip(lacking.tolist(), zip(groups, words, strict=True), strict=True))
 
     def _transition(
         self, number: int, one: Judged, reason: tuple[str, dict[str, object]], now_us: int

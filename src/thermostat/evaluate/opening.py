@@ -12,14 +12,13 @@ from thermostat.alarms.outside import OutsideRule
 from thermostat.alarms.rules import ThresholdRule
 from thermostat.evaluate.composites import Program
 from thermostat.evaluate.joined import action_bits
+from thermostat.evaluate.lacking import NOT_TOLD, SETTLED
 from thermostat.evaluate.polls import Wanted
 from thermostat.evaluate.schedules import ALWAYS, Schedules
 from thermostat.evaluate.ticks import US_PER_S, tick_s, window_us
 
 NEWEST = -1
 """Judge from the newest step with samples on."""
-NOT_TOLD, NO_MEMBERS, SOME_MISSING, TOO_SHORT, SETTLED = range(5)
-"""Which words for insufficient data were told; settled: others, before a restart."""
 
 
 @dataclass(slots=True)

@@ -105,6 +105,7 @@ class Polled:
         self._questions: list[Question | None] = []
         self._answers: list[Answer] = []
         self._free: list[int] = []
+        self._now_us = 0
         self._next_us = 0
         self._polls = 0
         self._has_answers = False
@@ -220,6 +221,7 @@ class Polled:
 
         Slots of a store that cannot be reached, or that there is none for, are answered here.
         """
+        self._follow_clock(now_us)
         if now_us < self._next_us or not len(self):
             return []
         for store in self._stores:
@@ -238,6 +240,18 @@ class Polled:
             if store.flying is not None:
                 self._next_us = min(self._next_us, store.since_us + self._patience_us)
         return polls
+
+    def _follow_clock(self, now_us: int) -> None:
+        """Put off nothing for longer than from now on, where the clock was set back."""
+        if now_us < self._now_us:
+            due_us = self.due_us[: self.size]
+            latest_us = now_us + self.period_us[: self.size]
+            np.minimum(due_us, latest_us, out=due_us, where=due_us < _NEVER)
+            for store in self._stores:
+                store.retry_us = min(store.retry_us, now_us + LONGEST_RETRY_S * US_PER_S)
+                store.since_us = min(store.since_us, now_us)
+            self._next_us = 0
+        self._now_us = now_us
 
     def _give_up(self, store: Store, now_us: int) -> None:
         """Wait no longer for what is under way; a store that hangs is not asked anything else."""

@@ -66,6 +66,15 @@ class TestWhen:
         ((asked, _),) = world.prometheus.polls
         assert sorted(question.project_id for question in asked) == ["p1", "p2"]
 
+    def test_a_clock_that_was_set_back_stops_nothing(self):
+        world = World(asking("a"), asking("b", promql(granularity=300)))
+        world.poll()
+        world.now -= 3600
+        world.run(301)
+        begin = world.now - 301
+        asked = [(at_us / S - begin, len(asked)) for asked, at_us in world.prometheus.polls]
+        assert asked[1:] == [(61, 1), (120, 1), (180, 1), (240, 1), (300, 1), (301, 1)]
+
     def test_nothing_is_asked_outside_of_the_time_constraints(self):
         closed = (TimeConstraint(name="c", start="0 0 29 2 *", duration=1),)
         world = World(asking(time_constraints=closed, state=ALARM))

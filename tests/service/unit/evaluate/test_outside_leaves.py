@@ -2,6 +2,8 @@
 """Composite rules over outside stores, live windows and alarms of every type."""
 
 import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.service.unit.evaluate.outside_world import World, asking, of_gnocchi, promql
 from tests.service.unit.evaluate.world import ALARM, OK, UNKNOWN, S, batch_of, make_alarm
@@ -18,6 +20,7 @@ from thermostat.alarms.rules import (
     Not,
     OutsideLeaf,
 )
+from thermostat.evaluate.reference import combine
 from thermostat.outside.base import Answer
 from thermostat.samples.model import Sample, SampleType
 
@@ -180,6 +183,68 @@ class TestLeaves:
         world.write(open_one)
         world.engine.committed(open_one)
         assert world.judge() == ["c: ok"]
+
+
+QUERIES = ("q0", "q1", "q2")
+VALUES = st.sampled_from([None, 10.0, 99.0])
+
+
+@st.composite
+def expressions(draw, depth=2):
+    kinds = ["leaf", "leaf", "alarm"] + (["not", "and", "or"] if depth else [])
+    match draw(st.sampled_from(kinds)):
+        case "leaf":
+            return OutsideLeaf(promql(draw(st.sampled_from(QUERIES))))
+        case "alarm":
+            return AlarmRef(draw(st.sampled_from(["a", "g", "gone"])))
+        case "not":
+            return Not(draw(expressions(depth - 1)))
+        case word:
+            operands = draw(st.lists(expressions(depth - 1), min_size=2, max_size=3))
+            return (AllOf if word == "and" else AnyOf)(tuple(operands))
+
+
+def leaves_of(expression):
+    match expression:
+        case OutsideLeaf():
+            return [expression]
+        case Not():
+            return leaves_of(expression.operand)
+        case AllOf() | AnyOf():
+            return [leaf for one in expression.operands for leaf in leaves_of(one)]
+        case _:
+            return []
+
+
+def state_of(value):
+    if value is None:
+        return UNKNOWN
+    return ALARM if value > 50 else OK
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    expression=expressions(),
+    turns=st.lists(
+        st.tuples(st.fixed_dictionaries(dict.fromkeys((*QUERIES, "a"), VALUES)), VALUES),
+        min_size=1,
+        max_size=6,
+    ),
+    restarts=st.sets(st.integers(0, 5)),
+)
+def test_whatever_is_answered_the_states_are_those_of_plain_python(expression, turns, restarts):
+    world = World(asking("a", promql("a")), asking("g", of_gnocchi()), composite("c", expression))
+    for turn, (values, of_g) in enumerate(turns):
+        answer_by_query(world, values)
+        world.gnocchi.value = of_g
+        if turn in restarts:
+            world.restart()
+        world.run(60, step=60)
+        plain = {"a": state_of(values["a"]), "g": state_of(of_g)}
+        leaves = [state_of(values[leaf.rule.query]) for leaf in leaves_of(expression)]
+        expected = combine(expression, leaves, lambda name, known=plain: known.get(name, UNKNOWN))
+        found = {name: world.state(name) for name in ("a", "g", "c")}
+        assert found == {**plain, "c": expected}
 
 
 class TestReferences:
