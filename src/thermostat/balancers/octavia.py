@@ -9,7 +9,7 @@ switched on. Which project a pool belongs to is asked once.
 import logging
 import re
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
@@ -24,7 +24,7 @@ from thermostat.balancers.decide import FAILED
 from thermostat.endpoints import client, endpoint_options, own_session
 
 LOG = logging.getLogger(__name__)
-GROUP = cfg.OptGroup("octavia", title="The load balancers whose members alarms watch")
+GROUP = "octavia"
 OPTS = [
     cfg.FloatOpt(
         "interval",
@@ -46,17 +46,19 @@ OPTS = [
     cfg.IntOpt("requests", default=8, min=1, help="How many requests may be under way at once."),
     *endpoint_options("load-balancer"),
 ]
+MOST_PROJECTS = 100_000
+"""Of how many pools it is remembered whose they are; their ids never come again."""
 MOST_PAGES = 100
 """How many pages of one pool's failing members are read."""
 _VERSION = re.compile(r"(/v2(\.\d+)?)?/*$")
 
 
-class _Away(Exception):  # noqa: N818 - it reads as a state
-    """Octavia as a whole cannot be asked now."""
+class OctaviaAway(Exception):  # noqa: N818 - it reads as a state
+    """Octavia as a whole cannot be asked now; the message has no URLs and no ids."""
 
 
-class _Refused(Exception):  # noqa: N818 - it names Octavia's answer
-    """Octavia refused one request."""
+class OctaviaRefused(Exception):  # noqa: N818 - it names Octavia's answer
+    """Octavia did not answer one question; the message is a noun phrase."""
 
 
 class OctaviaBalancers:
@@ -65,11 +67,13 @@ class OctaviaBalancers:
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         conf.register_opts(OPTS, group=GROUP)
         trusts.register_options(conf)
-        options = conf[GROUP.name]
+        options = conf[GROUP]
         session = own_session(conf, trusts.GROUP)
         own_user = loading.load_auth_from_conf_options(conf, trusts.GROUP)
-        self._client = None if own_user is None else client(conf, GROUP.name, session, own_user)
-        self._timeout_s: float = options.timeout
+        self._octavia: PoolReader | None = None
+        if own_user is not None:
+            octavia = client(conf, GROUP, session, own_user)
+            self._octavia = PoolReader(octavia, options.timeout)
         self._threads = ThreadPoolExecutor(options.requests, thread_name_prefix="octavia")
         self._projects: dict[str, str] = {}
 
@@ -78,7 +82,8 @@ class OctaviaBalancers:
 
         Once Octavia turns out to be away the rest of them are not asked for.
         """
-        self._projects = {one: self._projects[one] for one in pool_ids if one in self._projects}
+        if len(self._projects) > MOST_PROJECTS:
+            self._projects = {}
         away: list[str] = []
         lock = threading.Lock()
 
@@ -88,9 +93,9 @@ class OctaviaBalancers:
                     return Unreadable(away[0])
             try:
                 return self._pool(pool_id)
-            except _Refused as error:
+            except OctaviaRefused as error:
                 return Unreadable(str(error))
-            except _Away as error:
+            except OctaviaAway as error:
                 with lock:
                     if not away:
                         LOG.warning("Octavia cannot be asked: %s", error)
@@ -101,71 +106,98 @@ class OctaviaBalancers:
         return dict(zip(wanted, self._threads.map(read_one, wanted), strict=True))
 
     def _pool(self, pool_id: str) -> Pool | None:
-        path = f"/pools/{quote(pool_id, safe='')}"
-        project_id = self._projects.get(pool_id)
+        if self._octavia is None:
+            raise OctaviaAway(f"this server has no user of its own: [{trusts.GROUP}] is not set")
+        project_id = self._projects.get(pool_id) or self._octavia.project_id(pool_id)
         if project_id is None:
-            found = self._get(path, {"fields": "project_id"})
-            if found is None:
-                return None
-            project_id = self._projects[pool_id] = str(found["pool"]["project_id"])
+            return None
+        failing = self._octavia.failing_members(pool_id)
+        if failing is None:
+            self._projects.pop(pool_id, None)
+            return None
+        self._projects[pool_id] = project_id
+        return Pool(project_id, tuple(failing))
+
+
+class PoolReader:
+    """Asks Octavia about pools with a client that is somebody's. Raises OctaviaAway and -Refused.
+
+    Every method may be called from any thread.
+    """
+
+    def __init__(self, octavia: Adapter, timeout_s: float | tuple[float, float]) -> None:
+        self._client = octavia
+        self._timeout_s = timeout_s
+
+    def project_id(self, pool_id: str) -> str | None:
+        """Give the project of a pool; None: there is no such pool."""
+        found = self._get(_path(pool_id), {"fields": "project_id"})
+        return None if found is None else str(_part(_part(found, "pool"), "project_id"))
+
+    def failing_members(self, pool_id: str) -> Sequence[Mapping[str, Any]] | None:
+        """Give the members whose operating status is ERROR; None: there is no such pool."""
         failing: list[Mapping[str, Any]] = []
         for _ in range(MOST_PAGES):
             query = {"operating_status": FAILED}
             if failing:
-                query["marker"] = str(failing[-1]["id"])
-            page = self._get(f"{path}/members", query)
+                query["marker"] = str(_part(failing[-1], "id"))
+            page = self._get(f"{_path(pool_id)}/members", query)
             if page is None:
-                self._projects.pop(pool_id, None)
                 return None
-            failing += page["members"]
+            failing += (members := _part(page, "members"))
             links = page.get("members_links") or ()
-            if not page["members"] or all(link["rel"] != "next" for link in links):
+            if not members or all(_part(link, "rel") != "next" for link in links):
                 break
-        return Pool(project_id, tuple(failing))
+        return failing
 
     def _get(self, path: str, query: Mapping[str, str]) -> Any:
-        """Give the JSON of an answer; None where there is no such thing."""
-        if self._client is None:
-            raise _Away(f"this server has no user of its own: [{trusts.GROUP}] is not set")
-        octavia = self._client
-        answer = _asking(
-            lambda: octavia.get(
-                _base(octavia) + path,
+        """Give the JSON object of an answer; None where there is no such thing."""
+        answer = self._ask(path, query)
+        if answer.status_code == 404:
+            return None
+        if answer.status_code in (429, 502, 503, 504):
+            raise OctaviaAway(f"it answered {answer.status_code}")
+        if answer.status_code == 403:
+            raise OctaviaRefused("a refusal of Octavia: the user may not read the pool (403)")
+        if answer.status_code != 200:
+            raise OctaviaRefused(f"a failure of Octavia: it answered {answer.status_code}")
+        try:
+            return answer.json()
+        except ValueError:
+            raise OctaviaAway("its answer is not JSON") from None
+
+    def _ask(self, path: str, query: Mapping[str, str]) -> Any:
+        """Ask Octavia; failures become ours, without URLs."""
+        try:
+            return self._client.get(
+                self._base() + path,
                 params=query,
                 timeout=self._timeout_s,
                 redirect=False,
                 log=False,
             )
-        )
-        if answer.status_code == 404:
-            return None
-        if answer.status_code in (429, 502, 503, 504):
-            raise _Away(f"it answered {answer.status_code}")
-        if answer.status_code == 403:
-            raise _Refused("a refusal of Octavia: this server's user may not read the pool (403)")
-        if answer.status_code != 200:
-            raise _Refused(f"a failure of Octavia: it answered {answer.status_code}")
-        try:
-            return answer.json()
-        except ValueError:
-            raise _Away("its answer is not JSON") from None
+        except exceptions.HttpError as error:
+            raise OctaviaAway(f"Keystone answered {error.http_status}") from None
+        except exceptions.ConnectTimeout:
+            raise OctaviaAway("no answer in time") from None
+        except exceptions.ClientException as error:
+            raise OctaviaAway(type(error).__name__) from None
+
+    def _base(self) -> str:
+        """Give the URL that paths are appended to; catalogues have it with a version or without."""
+        endpoint = self._client.get_endpoint()
+        if endpoint is None:
+            raise OctaviaAway("the catalogue has no load-balancer endpoint")
+        return _VERSION.sub("", endpoint) + "/v2/lbaas"
 
 
-def _base(octavia: Adapter) -> str:
-    """Give the URL that paths are appended to; catalogues have it with a version or without."""
-    endpoint = octavia.get_endpoint()
-    if endpoint is None:
-        raise _Away("the catalogue has no load-balancer endpoint")
-    return _VERSION.sub("", endpoint) + "/v2/lbaas"
+def _path(pool_id: str) -> str:
+    return f"/pools/{quote(pool_id, safe='')}"
 
 
-def _asking(question: Callable[[], Any]) -> Any:
-    """Ask Octavia; failures become ours, without URLs."""
+def _part(document: Any, name: str) -> Any:
+    """Give a member of an answer's JSON object."""
     try:
-        return question()
-    except exceptions.HttpError as error:
-        raise _Away(f"Keystone answered {error.http_status}") from None
-    except exceptions.ConnectTimeout:
-        raise _Away("no answer in time") from None
-    except exceptions.ClientException as error:
-        raise _Away(type(error).__name__) from None
+        return document[name]
+    except (KeyError, TypeError):
+        raise OctaviaRefused(f"an answer of Octavia without {name!r}") from None

@@ -204,7 +204,7 @@ class HeatRig:
     @staticmethod
     def body(number: int) -> str:
         members = [{"id": f"m{number}"}]
-        wanted = {"stack_id": "s", "asg_id": "g", "unhealthy_members": members}
+        wanted = {"pool_id": "p", "stack_id": "s", "asg_id": "g", "unhealthy_members": members}
         return json.dumps({"alarm_id": "a", "reason_data": wanted})
 
     def have(self, fault: str) -> None:

@@ -7,7 +7,8 @@ updated as it is, upon which Heat makes a new one in its place.
 
 A repetition does no harm: a resource is marked by its physical id, so its replacement never is;
 what was replaced or is being deleted is passed over; and what is marked in a stack that is being
-updated is left to that update.
+updated is left to that update. A notification that comes late asks Octavia first which of its
+members still fail.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,9 @@ from keystoneauth1 import exceptions
 from keystoneauth1.adapter import Adapter
 from oslo_config import cfg
 
+from thermostat.balancers.octavia import GROUP as OCTAVIA
+from thermostat.balancers.octavia import OPTS as OCTAVIA_OPTS
+from thermostat.balancers.octavia import OctaviaAway, OctaviaRefused, PoolReader
 from thermostat.db.outbox import Notification
 from thermostat.endpoints import endpoint_options
 from thermostat.notify.opts import GROUP as NOTIFIER
@@ -27,13 +31,15 @@ from thermostat.notify.opts import OPTS as NOTIFIER_OPTS
 from thermostat.notify.transports.base import DeliveryFailed
 from thermostat.trusts import TrustError, Trusts
 
-GROUP = cfg.OptGroup("heat", title="The stacks whose members are replaced")
+GROUP = "heat"
 OPTS = endpoint_options("orchestration")
 MARKED = "CHECK_FAILED"
 """The status of a resource that was marked unhealthy."""
 REASON = "unhealthy load balancer member"
 MAX_DEPTH = 5
 """How deep a member may lie in the stacks of its group; Heat nests no deeper by default."""
+LATE_US = 60_000_000
+"""The age of a notification from which on its members may have recovered."""
 IDS_AT_ONCE = 50
 """How many ids one request names."""
 FINAL = frozenset({400, 403, 404})
@@ -45,6 +51,7 @@ class _Member(msgspec.Struct, frozen=True):
 
 
 class _ReasonData(msgspec.Struct, frozen=True):
+    pool_id: str
     stack_id: str
     asg_id: str
     unhealthy_members: tuple[_Member, ...]
@@ -63,13 +70,13 @@ class HeatTransport:
     def __init__(self, conf: cfg.ConfigOpts, trusts: Trusts | None = None) -> None:
         conf.register_opts(NOTIFIER_OPTS, group=NOTIFIER)
         conf.register_opts(OPTS, group=GROUP)
+        conf.register_opts(OCTAVIA_OPTS, group=OCTAVIA)
         self._trusts = trusts or Trusts(conf)
         options = conf[NOTIFIER]
         self._timeouts_s = (options.connect_timeout, options.read_timeout)
 
     def send(self, notification: Notification, now_us: int) -> None:
         """Have the members replaced that the notification names; none of them is fine."""
-        del now_us
         trust_id = notification.trust_id
         if trust_id is None:
             raise DeliveryFailed("the alarm has no trust", final=True)
@@ -82,11 +89,15 @@ class HeatTransport:
         if not wanted.unhealthy_members:
             return
         try:
-            heat = _Heat(self._trusts.client(trust_id, GROUP.name), self._timeouts_s)
             self._trusts.token(trust_id)
+            heat = _Heat(self._trusts.client(trust_id, GROUP), self._timeouts_s)
+            octavia = PoolReader(self._trusts.client(trust_id, OCTAVIA), self._timeouts_s)
         except TrustError as error:
             raise DeliveryFailed(f"no token for the alarm's trust: {error}") from error
-        _heal(heat, wanted)
+        ids: Sequence[str] = [member.id for member in wanted.unhealthy_members]
+        if now_us - notification.created_us > LATE_US:
+            ids = _still_failing(octavia, wanted.pool_id, ids)
+        _heal(heat, wanted, ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +124,21 @@ class _Stack:
         return self.status.endswith("_IN_PROGRESS")
 
 
-def _heal(heat: "_Heat", wanted: _ReasonData) -> None:
+def _still_failing(octavia: PoolReader, pool_id: str, ids: Sequence[str]) -> Sequence[str]:
+    """Give those of the members whose check still fails: others would be replaced for nothing."""
+    try:
+        failing = octavia.failing_members(pool_id) or ()
+    except (OctaviaAway, OctaviaRefused) as error:
+        raise DeliveryFailed(f"whether the members still fail is not known: {error}") from None
+    known = {member.get("id") for member in failing}
+    return [one for one in ids if one in known]
+
+
+def _heal(heat: "_Heat", wanted: _ReasonData, ids: Sequence[str]) -> None:
+    if not ids:
+        return
     group = heat.stack(wanted.asg_id)
-    units = list(_units(heat, group, [member.id for member in wanted.unhealthy_members]))
+    units = list(_units(heat, group, ids))
     if not units:
         return  # they were replaced meanwhile, or belong to others
     stack = heat.stack(wanted.stack_id)

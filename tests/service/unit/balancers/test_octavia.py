@@ -4,84 +4,19 @@
 A stand-in answers, since a real Octavia fails on nobody's command; the lab's tests ask a real one.
 """
 
-import json
 import logging
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 from oslo_config import cfg
 
+from tests.service.octavia_stand_in import OctaviaStandIn
 from thermostat import opts
 from thermostat.balancers.base import Pool, Unreadable
 from thermostat.balancers.octavia import OctaviaBalancers
 
 TIMEOUT_S = 0.5
-
-
-class OctaviaStandIn:
-    def __init__(self):
-        self.pools = {}
-        self.page = 100
-        self.statuses = {}
-        self.body = None
-        self.hang_s = 0.0
-        self.asked = []
-        self._released = threading.Event()
-        octavia = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                octavia.asked.append(self.path)
-                octavia._released.wait(octavia.hang_s)
-                status, document = octavia._answer(self.path)
-                body = json.dumps(document).encode() if octavia.body is None else octavia.body
-                try:
-                    self.send_response(status)
-                    self.send_header("Content-Length", str(len(body)))
-                    self.end_headers()
-                    self.wfile.write(body)
-                except OSError:
-                    pass
-
-            def log_message(self, *_args):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._server.block_on_close = False
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def stop(self):
-        self._released.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-    def _answer(self, target):
-        parts = urlsplit(target)
-        query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-        pool_id, _, what = parts.path.removeprefix("/v2/lbaas/pools/").partition("/")
-        if status := self.statuses.get(pool_id) or self.statuses.get("*"):
-            return status, {}
-        if pool_id not in self.pools:
-            return 404, {}
-        project_id, members = self.pools[pool_id]
-        if not what:
-            return 200, {"pool": {"project_id": project_id}}
-        ids = [member["id"] for member in members]
-        begin = ids.index(query["marker"]) + 1 if "marker" in query else 0
-        shown = [
-            member
-            for member in members[begin : begin + self.page]
-            if member["operating_status"] == query["operating_status"]
-        ]
-        links = [{"rel": "next", "href": "x"}] if len(shown) == self.page else []
-        return 200, {"members": shown, "members_links": links}
 
 
 def failing(number=1):
@@ -133,6 +68,15 @@ def test_one_request_per_pool_once_its_project_is_known(octavia, balancers):
     ]
 
 
+def test_a_look_at_some_pools_forgets_nothing_of_others(octavia, balancers):
+    octavia.pools = {"p": ("mine", []), "q": ("mine", [])}
+    balancers.read(["p", "q"])
+    balancers.read(["q"])
+    octavia.asked.clear()
+    balancers.read(["p"])
+    assert octavia.asked == ["/v2/lbaas/pools/p/members?operating_status=ERROR"]
+
+
 def test_a_pool_that_does_not_exist_and_one_that_is_deleted(octavia, balancers):
     octavia.pools["p"] = ("mine", [])
     assert balancers.read(["p", "q"]) == {"p": Pool("mine", ()), "q": None}
@@ -178,6 +122,12 @@ class TestFailures:
         octavia.pools["p"] = ("mine", [])
         octavia.body = b"<html>"
         assert "not JSON" in balancers.read(["p"])["p"].reason
+
+    @pytest.mark.parametrize("body", [b"{}", b"[]", b'{"pool": 1}', b'{"pool": {}}'])
+    def test_an_answer_that_has_not_what_it_should(self, octavia, balancers, body):
+        octavia.pools["p"] = ("mine", [])
+        octavia.body = body
+        assert "an answer of Octavia without" in balancers.read(["p"])["p"].reason
 
     def test_a_hanging_octavia_costs_one_timeout_for_all(self, octavia):
         octavia.hang_s = 60.0

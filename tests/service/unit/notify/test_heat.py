@@ -9,6 +9,9 @@ from keystoneauth1.token_endpoint import Token
 from oslo_config import cfg
 
 from tests.service.heat_stand_in import HeatStandIn
+from tests.service.octavia_stand_in import OctaviaStandIn
+from thermostat.balancers.octavia import GROUP as OCTAVIA
+from thermostat.balancers.octavia import OPTS as OCTAVIA_OPTS
 from thermostat.db.outbox import Notification
 from thermostat.endpoints import client
 from thermostat.notify.opts import GROUP as NOTIFIER
@@ -19,9 +22,9 @@ from thermostat.trusts import TrustRefused
 
 
 class StandInForKeystone:
-    def __init__(self, conf, url):
+    def __init__(self, conf, urls):
         self._conf = conf
-        self._url = url
+        self.urls = urls
         self.refusal = None
 
     def token(self, trust_id):
@@ -32,7 +35,7 @@ class StandInForKeystone:
 
     def client(self, trust_id, group):
         assert trust_id == "trust-1d"
-        return client(self._conf, group, Session(), Token(self._url, "t0ken"))
+        return client(self._conf, group, Session(), Token(self.urls[group], "t0ken"))
 
 
 @pytest.fixture
@@ -43,20 +46,29 @@ def heat():
 
 
 @pytest.fixture
-def keystone(heat):
+def octavia():
+    octavia = OctaviaStandIn()
+    yield octavia
+    octavia.stop()
+
+
+@pytest.fixture
+def keystone(heat, octavia):
     conf = cfg.ConfigOpts()
     conf.register_opts(NOTIFIER_OPTS, group=NOTIFIER)
     conf.register_opts(OPTS, group=GROUP)
+    conf.register_opts(OCTAVIA_OPTS, group=OCTAVIA)
     conf([], default_config_files=[], default_config_dirs=[])
-    return StandInForKeystone(conf, heat.url)
+    return StandInForKeystone(conf, {"heat": heat.url, "octavia": octavia.url})
 
 
 @pytest.fixture
 def send(keystone):
     transport = HeatTransport(keystone._conf, keystone)
 
-    def send(*members, trust_id="trust-1d", **changes):
+    def send(*members, trust_id="trust-1d", age_s=1, **changes):
         reason_data = {
+            "pool_id": "p",
             "type": "loadbalancer_member_health",
             "stack_id": "s",
             "asg_id": "g",
@@ -74,7 +86,7 @@ def send(keystone):
             attempts=0,
             created_us=0,
         )
-        transport.send(notification, 0)
+        transport.send(notification, age_s * 1_000_000)
 
     return send
 
@@ -143,6 +155,34 @@ class TestAgain:
         assert heat.marked == ["u1"]
 
 
+class TestLate:
+    """It may have waited for Heat while its members recovered."""
+
+    def test_only_what_still_fails_is_replaced(self, heat, octavia, send):
+        still = {"id": "m3", "operating_status": "ERROR"}
+        octavia.pools["p"] = ("mine", [{"id": "m1", "operating_status": "ONLINE"}, still])
+        send("m1", "m3", age_s=61)
+        assert heat.marked == ["u3"]
+
+    @pytest.mark.parametrize("pools", [{}, {"p": ("mine", [])}])
+    def test_nothing_is_done_where_nothing_fails(self, heat, octavia, send, pools):
+        octavia.pools = pools
+        send("m1", age_s=3000)
+        assert heat.tokens == set()
+
+    @pytest.mark.parametrize("status", [403, 503])
+    def test_what_is_not_known_is_waited_for(self, heat, octavia, send, status):
+        octavia.statuses["*"] = status
+        with pytest.raises(DeliveryFailed, match=str(status)) as caught:
+            send("m1", age_s=61)
+        assert not caught.value.final
+        assert heat.marked == []
+
+    def test_in_time_nothing_is_asked(self, octavia, send):
+        send("m1", age_s=59)
+        assert octavia.asked == []
+
+
 class TestNothingToDo:
     def test_no_members(self, heat, send):
         send()
@@ -155,7 +195,7 @@ class TestNothingToDo:
 
 
 class TestGivenUp:
-    @pytest.mark.parametrize("missing", ["stack_id", "asg_id", "unhealthy_members"])
+    @pytest.mark.parametrize("missing", ["pool_id", "stack_id", "asg_id", "unhealthy_members"])
     def test_another_alarms_notification(self, send, missing):
         with pytest.raises(DeliveryFailed, match="loadbalancer_member_health") as caught:
             send("m1", **{missing: None})
