@@ -6,6 +6,8 @@ servers with addresses behind its members (tests/lab/templates/addressed_server.
 """
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,7 +38,7 @@ INTERVAL_S = 1.0
 
 @pytest.fixture(scope="module")
 def server(octavia: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    options = {"interval": INTERVAL_S, "member_creation_time": 0}
+    options = {"interval": INTERVAL_S, "timeout": 2, "member_creation_time": 0}
     with own_server(octavia, tmp_path_factory.mktemp("server"), octavia=options) as server:
         yield server
         assert "Traceback" not in server.log.read_text()
@@ -99,6 +101,20 @@ def balanced(octavia: Lab, tenant: Tenant) -> Balanced:
     return Balanced(octavia, tenant)
 
 
+def create(cloud: Any, **definition: Any) -> str:
+    """Create an alarm and give its id."""
+    answer = cloud.session.post(
+        "/v2/alarms",
+        endpoint_filter={"service_type": "alarming"},
+        json={"name": "test-balancers", **definition},
+    )
+    return str(answer.json()["alarm_id"])
+
+
+def state(balanced: Balanced, alarm_id: str) -> str:
+    return str(balanced.tenant.alarm(alarm_id).json()["state"])
+
+
 def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 60.0) -> Any:
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):
@@ -109,6 +125,12 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 60.0)
 
 def test_heat_replaces_exactly_the_member_that_fails(balanced, server):
     wait_until(lambda: balanced.alarm()["state"] == "ok", "the healthy pool is ok")
+    heard = create(
+        balanced.tenant.cloud,
+        type="composite",
+        composite_rule={"not": {"type": "alarm", "alarm_id": balanced.alarm_id}},
+    )
+    wait_until(lambda: state(balanced, heard) == "alarm", "a composite hears of the state")
     before, units = balanced.members(), balanced.units()
     assert len(before) == len(units) == 2
     trusts = balanced.tenant.trusts()
@@ -118,6 +140,7 @@ def test_heat_replaces_exactly_the_member_that_fails(balanced, server):
     balanced.fails(broken)
     wait_until(lambda: balanced.alarm()["state"] == "alarm", "the alarm")
     fired_s = time.monotonic() - begun
+    wait_until(lambda: state(balanced, heard) == "ok", "the composite hears of the change")
     wait_until(lambda: broken not in balanced.members(), "the broken member is replaced")
     replaced_s = time.monotonic() - begun
     wait_until(lambda: balanced.alarm()["state"] == "ok", "all is well again")
@@ -140,3 +163,40 @@ def test_heat_replaces_exactly_the_member_that_fails(balanced, server):
     log = server.log.read_text()
     assert "delivered to trust+heat://" in log
     assert not any(trust in log for trust in trusts)
+
+
+def test_another_projects_pool_does_not_exist(balanced, octavia):
+    other = octavia.cloud("other")
+    reasons = []
+    for pool_id in (balanced.pool_id, "6d1c3f0e-0d5a-4bb4-9b0f-3a1f6f6f1c00"):
+        rule = {"pool_id": pool_id, "stack_id": "s", "autoscaling_group_id": "g"}
+        alarm_id = create(
+            other, type="loadbalancer_member_health", loadbalancer_member_health_rule=rule
+        )
+        path, filter_ = f"/v2/alarms/{alarm_id}", {"service_type": "alarming"}
+
+        def told(path=path, filter_=filter_):
+            alarm = other.session.get(path, endpoint_filter=filter_).json()
+            return alarm if alarm["state_reason"] != "Not evaluated yet" else None
+
+        alarm = wait_until(told, "the first judgement", 10.0)
+        assert alarm["state"] == "insufficient data"
+        reasons.append(alarm["state_reason"].replace(pool_id, "POOL"))
+        other.session.delete(path, endpoint_filter=filter_)
+    assert reasons[0] == reasons[1]
+    assert "does not exist in the project" in reasons[0]
+
+
+def test_a_hanging_octavia_is_insufficient_data_until_it_is_back(balanced, octavia):
+    wait_until(lambda: balanced.alarm()["state"] == "ok", "the pool is well")
+    pid = next(part.pid for part in octavia.status() if part.name == "octavia")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        alarm = wait_until(
+            lambda: (now := balanced.alarm())["state"] == "insufficient data" and now,
+            "Octavia is missed",
+        )
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert "Octavia being out of reach: no answer in time" in alarm["state_reason"]
+    wait_until(lambda: balanced.alarm()["state"] == "ok", "all is well again")
