@@ -5,6 +5,7 @@ The server is the command in a process of its own, with a real RabbitMQ; only Ke
 """
 
 import json
+import re
 import signal
 import socket
 import statistics
@@ -12,14 +13,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import urllib3
+from aodhclient.utils import cli_to_array
 
 from tests.service.event_support import document
 from tests.service.hooks import HookServer
 from tests.service.waiting import wait_until
 
+DOCS = Path(__file__).parents[3] / "docs" / "events.md"
 ALICE = {"X-User-Id": "alice", "X-Project-Id": "p1", "X-Roles": "member,reader"}
 QUERY = [{"field": "traits.state", "op": "eq", "type": "string", "value": "error"}]
 SLOWEST_S = 1.0
@@ -126,6 +130,38 @@ def test_a_published_event_becomes_a_web_hook_soon(cloud, publisher, hooks, sour
     assert body["reason"].startswith(f"Event <id={told['message_id']},event_type=compute.")
     alarm = cloud.ask("GET", f"/v2/alarms/{body['alarm_id']}").json()
     assert (alarm["state"], alarm["state_reason"]) == ("alarm", body["reason"])
+
+
+def test_the_example_of_the_docs(cloud, publisher, hooks):
+    """Each JSON block of docs/events.md is what it says: sent, published, received."""
+    text = DOCS.read_text()
+    made, published, received = map(json.loads, re.findall(r"```json\n(.*?)```", text, re.DOTALL))
+    assert made.pop("alarm_actions") == ["https://ops.example.org/hook"]
+    answer = cloud.ask("POST", "/v2/alarms", made | {"alarm_actions": [hooks.url]})
+    assert answer.status == 201, answer.data
+    payload = published["payload"] | {"tenant_id": "p1"}
+    publisher("nova").send("notifications", published["event_type"], payload)
+    wait_until(lambda: hooks.calls)
+    body = json.loads(hooks.calls[0].body)
+    event = body["reason_data"]["event"]
+    assert set(body) == set(received) | {"alarm_id", "severity"}
+    assert set(event) == set(received["reason_data"]["event"])
+    assert [trait[:2] for trait in event["traits"]] == [
+        trait[:2] for trait in received["reason_data"]["event"]["traits"]
+    ]
+    assert body["reason"] == received["reason"].replace("…", event["message_id"])
+    assert (body["alarm_name"], body["previous"], body["current"]) == (
+        received["alarm_name"],
+        received["previous"],
+        received["current"],
+    )
+
+
+def test_the_command_of_the_docs_means_the_same():
+    text = DOCS.read_text()
+    query = re.search(r"--query '(.*?)'", text)[1]
+    made = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])
+    assert cli_to_array(query) == made["event_rule"]["query"]
 
 
 def test_figures_and_health(cloud):
