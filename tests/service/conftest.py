@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lab, shared by all tests of a run that need a real cloud."""
+"""The lab and the stores, shared by all tests of a run that need real ones."""
 
 import os
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ import pytest
 
 from tests.lab import Lab
 from tests.lab.steps import Clock
+from tests.service import gnocchi
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +36,10 @@ def octavia(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
     yield lab
     if not was_there:
         lab.remove("octavia")
+
+
+@pytest.fixture(scope="session")
+def gnocchi_server() -> Iterator[gnocchi.Gnocchi]:
+    """A Gnocchi of its own, without Keystone."""
+    with gnocchi.serving() as server:
+        yield server

@@ -12,8 +12,6 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import bcrypt
 import pytest
@@ -22,6 +20,7 @@ from hypothesis import strategies as st
 from oslo_config import cfg
 
 from tests.service import prometheus
+from tests.service.broken import broken
 from thermostat.alarms.outside import PrometheusRule
 from thermostat.outside.base import Answer, InvalidOutsideRule, OutsideUnavailable, Question
 from thermostat.outside.drivers.prometheus import GROUP, OPTS, PrometheusStore
@@ -475,30 +474,3 @@ def result(url: str, query: str) -> object:
 
 def _comparable(value: str) -> str:
     return value if value in ("NaN", "+Inf", "-Inf") else f"{float(value):.9g}"
-
-
-class broken:  # noqa: N801 - reads as what it makes
-    """A server that answers everything the same, late if asked to."""
-
-    def __init__(self, status: int, body: bytes, delay_s: float = 0) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                time.sleep(delay_s)
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def __enter__(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __exit__(self, *_error: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
