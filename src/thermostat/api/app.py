@@ -31,10 +31,10 @@ __all__ = ["Services", "create_api", "create_app"]
 
 def create_app(services: Services, conf: ConfigOpts) -> "WSGIApplication":
     """Give the whole application, with authentication as `[keystone_authtoken]` says."""
-    application: WSGIApplication = HTTPProxyToWSGI(
-        protect(create_api(services), conf, services.registry), conf
-    )
-    return application
+    protected = protect(create_api(services), conf, services.registry)
+    behind_proxy: WSGIApplication = HTTPProxyToWSGI(protected, conf)
+    is_wanted = conf.oslo_middleware.enable_proxy_headers_parsing
+    return behind_proxy if is_wanted else protected  # it does nothing, but takes its time
 
 
 def create_api(services: Services) -> falcon.App[Any, Any]:

@@ -61,7 +61,8 @@ class Service:
         self._configuration.write_text(
             ini(
                 {
-                    "DEFAULT": {"debug": "true"},
+                    # Everybody says everything: no secret may be in the log even so.
+                    "DEFAULT": {"debug": "true", "default_log_levels": "amqp=WARN"},
                     "api": {"port": self.url.rpartition(":")[2]},
                     "database": {"connection": database},
                     "store": {"path": directory / "samples"},

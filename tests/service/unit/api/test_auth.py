@@ -7,8 +7,8 @@ import pytest
 from falcon.testing import TestClient
 from oslo_config import cfg
 
-from thermostat.api import auth
 from thermostat.api.app import create_app
+from thermostat.api.tokens import TokenMemory
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ class Clock:
 class TestTokenMemory:
     def test_forgets_in_time(self):
         clock = Clock()
-        memory = auth.TokenMemory(clock=clock)
+        memory = TokenMemory(clock=clock)
         memory.set("k", b"v", time=300)
         clock.now = 299.9
         assert memory.get("k") == b"v"
@@ -75,7 +75,7 @@ class TestTokenMemory:
         assert memory.get("other") is None
 
     def test_is_bounded_and_keeps_what_is_used(self):
-        memory = auth.TokenMemory(size=2)
+        memory = TokenMemory(size=2)
         for key in ("a", "b"):
             memory.set(key, b"v", time=300)
         assert memory.get("a")
@@ -83,6 +83,6 @@ class TestTokenMemory:
         assert (memory.get("a"), memory.get("b"), memory.get("c")) == (b"v", None, b"v")
 
     def test_caching_can_be_switched_off(self):
-        memory = auth.TokenMemory()
+        memory = TokenMemory()
         memory.set("k", b"v", time=-1)  # token_cache_time = -1
         assert memory.get("k") is None
