@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The collection with a real Keystone: the site playbook, what it runs, and its plugins."""
 
+import base64
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -21,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent
 REGION = "CollectionTest"
 PLAYBOOK_TIMEOUT_S = 600
+PUBLISHER_PASSWORD = "publisher:test secret"
 
 
 def free_port():
@@ -86,6 +89,7 @@ class Site:
             "thermostat_server_host": "127.0.0.1",
             "thermostat_server_port": int(self.server_url.rpartition(":")[2]),
             "thermostat_server_url": self.server_url,
+            "thermostat_server_publishers": {"ceilometer": PUBLISHER_PASSWORD, "other": "x:y z"},
             "thermostat_server_register": True,
             "thermostat_server_register_cloud": clouds["admin"],
             "thermostat_server_register_interfaces": ["public"],
@@ -122,6 +126,20 @@ class Site:
 
     def pid_file(self, service):
         return self.prefix / f"run/thermostat/thermostat-{service}.pid"
+
+    def sends(self, password):
+        """Tell the status with which the server answers samples sent with this password."""
+        pair = base64.b64encode(f"ceilometer:{password}".encode()).decode()
+        request = urllib.request.Request(
+            f"{self.server_url}/v1/samples",
+            b"[]",
+            {"Authorization": f"Basic {pair}", "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
 
     def is_healthy(self):
         try:
@@ -170,6 +188,21 @@ def test_secrets_are_only_where_they_are_needed(site):
         file = site.prefix / "etc/thermostat" / name
         assert file.stat().st_mode & 0o777 == 0o640
         assert "collection-test-secret" in file.read_text()
+
+
+def test_senders_of_samples_have_passwords(site):
+    file = site.prefix / "etc/thermostat/publishers"
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert PUBLISHER_PASSWORD not in file.read_text() + site.first[1]
+    assert site.sends(PUBLISHER_PASSWORD) == 201
+    assert site.sends("x") == 401
+    process = site.pid_file("server").read_text()
+    publishers = {"ceilometer": "new"}
+    changed, output = site.deploy(tags="server", thermostat_server_publishers=publishers)
+    assert changed == 1, output
+    assert (site.sends("new"), site.sends(PUBLISHER_PASSWORD)) == (201, 401)
+    assert site.pid_file("server").read_text() == process, "a password needs no restart"
+    site.deploy(tags="server")
 
 
 def test_heat_gets_the_plugins_and_loses_its_mapping(site):
