@@ -8,7 +8,7 @@ from keystonemiddleware import opts as middleware
 from oslo_config import cfg
 
 from thermostat import ingest, trusts
-from thermostat.api import actions, auth, publishers, quotas, serve
+from thermostat.api import actions, auth, publishers, quotas, results, serve
 from thermostat.balancers import octavia
 from thermostat.db import engine
 from thermostat.evaluate import loop
@@ -21,6 +21,7 @@ from thermostat.store import embedded
 from thermostat.store import loading as stores
 
 _OWN = (
+    ("DEFAULT", results.OPTS),
     (serve.GROUP, [*serve.OPTS, *auth.OPTS, *quotas.OPTS, *actions.OPTS]),
     (engine.GROUP, engine.OPTS),
     (embedded.GROUP, [*stores.OPTS, *embedded.OPTS]),
@@ -40,7 +41,7 @@ def register(conf: cfg.ConfigOpts) -> None:
     for group, opts in _OWN:
         # By name: configurations would share the options of a group's object, overrides included.
         name = group.name if isinstance(group, cfg.OptGroup) else group
-        conf.register_opts(opts, group=name)
+        conf.register_opts(opts, group=None if name == "DEFAULT" else name)
     trusts.register_options(conf)
     gnocchi.register_options(conf)
 

@@ -78,7 +78,11 @@ class Server:
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        alarms = AlarmRepository(database, usual_limits(conf))
+        alarms = AlarmRepository(
+            database,
+            usual_limits(conf),
+            counts_results=conf.enable_evaluation_results_metrics,
+        )
         outbox, trusts = Outbox(database), Trusts(conf)
         transports = load_transports(conf)
         outside = load_outside_stores(conf)

@@ -16,9 +16,9 @@ from thermostat.api.actions import check_actions, trust_actions, with_secrets
 from thermostat.api.body import read_json, read_object
 from thermostat.api.context import authorize, caller, is_allowed, own_project
 from thermostat.api.errors import bad_field
-from thermostat.api.listing import alarm_filters, event_filters, instant_us, page
+from thermostat.api.listing import PARAMETERS, alarm_filters, event_filters, page
 from thermostat.api.outside import check_with_stores
-from thermostat.api.params import query_terms
+from thermostat.api.params import instant_us, query_terms, refuse_unknown
 from thermostat.api.services import Services
 from thermostat.api.trust_steps import ensured_trust
 from thermostat.db.alarms import MANUALLY_SET, AlarmNotFound
@@ -137,6 +137,7 @@ class AlarmsResource(AlarmNoun):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List the project's alarms that the query matches, by default the newest first."""
+        refuse_unknown(req, *PARAMETERS)
         where = alarm_filters(query_terms(req), FILTERS)
         own = caller(req).project_id
         everything = where.pop("all_projects", False)
@@ -259,6 +260,7 @@ class HistoryResource(AlarmNoun):
     def on_get(self, req: falcon.Request, resp: falcon.Response, alarm_id: str) -> None:
         """List the events that the query matches, the newest first."""
         self._get(req, alarm_id, policies.ALARM_HISTORY)
+        refuse_unknown(req, *PARAMETERS)
         where, times = event_filters(query_terms(req), EVENT_FIELDS)
         if not self._is_admin(req):
             own = caller(req).project_id

@@ -10,15 +10,18 @@ from oslo_middleware.http_proxy_to_wsgi import HTTPProxyToWSGI
 from thermostat.api import errors
 from thermostat.api.alarms import AlarmResource, AlarmsResource, HistoryResource, StateResource
 from thermostat.api.auth import protect
+from thermostat.api.capabilities import CapabilitiesResource
 from thermostat.api.context import ContextMiddleware
 from thermostat.api.description import DescriptionResource
+from thermostat.api.heads import answering_head
 from thermostat.api.health import HealthResource
 from thermostat.api.metrics import DatabaseMetrics, MetricsResource, RequestMetrics
 from thermostat.api.preview import PreviewResource
 from thermostat.api.publishers import SAMPLE_PATHS
 from thermostat.api.query import QueryAlarmsResource, QueryHistoryResource
 from thermostat.api.quotas import ProjectQuotasResource, QuotasResource
-from thermostat.api.root import RootResource
+from thermostat.api.results import ResultsResource
+from thermostat.api.root import RootResource, VersionResource
 from thermostat.api.samples import Samples
 from thermostat.api.services import Services
 from thermostat.api.statistics import Statistics
@@ -31,7 +34,7 @@ __all__ = ["Services", "create_api", "create_app"]
 
 def create_app(services: Services, conf: ConfigOpts) -> "WSGIApplication":
     """Give the whole application, with authentication as `[keystone_authtoken]` says."""
-    protected = protect(create_api(services), conf, services.registry)
+    protected = answering_head(protect(create_api(services), conf, services.registry))
     behind_proxy: WSGIApplication = HTTPProxyToWSGI(protected, conf)
     is_wanted = conf.oslo_middleware.enable_proxy_headers_parsing
     return behind_proxy if is_wanted else protected  # it does nothing, but takes its time
@@ -48,6 +51,7 @@ def create_api(services: Services) -> falcon.App[Any, Any]:
     errors.install(app)
     services.registry.register(DatabaseMetrics(services))
     app.add_route("/", RootResource())
+    app.add_route("/v2", VersionResource())
     app.add_route("/openapi.json", DescriptionResource())
     app.add_route("/healthcheck", HealthResource(services))
     app.add_route("/metrics", MetricsResource(services.registry))
@@ -59,6 +63,8 @@ def create_api(services: Services) -> falcon.App[Any, Any]:
     samples = Samples(services)
     for path in sorted(SAMPLE_PATHS):
         app.add_route(path, samples)
+    app.add_route("/v2/capabilities", CapabilitiesResource(services))
+    app.add_route("/v2/metrics", ResultsResource(services))
     app.add_route("/v2/query/alarms", QueryAlarmsResource(services))
     app.add_route("/v2/query/alarms/history", QueryHistoryResource(services))
     app.add_route("/v2/quotas", QuotasResource(services))

@@ -33,7 +33,7 @@ OPTS = [
         help="How callers are known.",
     ),
 ]
-PUBLIC_PATHS = frozenset({"", "/", "/openapi.json", "/healthcheck", "/metrics"})
+PUBLIC_PATHS = frozenset({"", "/", "/v2", "/openapi.json", "/healthcheck", "/metrics"})
 
 
 def protect(
@@ -52,7 +52,7 @@ def protect(
     check = Believing(app, conf.api.host) if is_open else KeystoneCheck(app, conf)
 
     def dispatch(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        if environ.get("PATH_INFO", "") in PUBLIC_PATHS:
+        if environ.get("PATH_INFO", "").rstrip("/") in PUBLIC_PATHS:
             return app(environ, start_response)
         if publisher_check is not None and publisher_check.concerns(environ):
             return publisher_check(environ, start_response)

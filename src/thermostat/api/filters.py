@@ -14,7 +14,7 @@ import falcon
 import msgspec
 import re2  # type: ignore[import-untyped]  # it has no types
 
-from thermostat.api.listing import boolean, instant_us
+from thermostat.api.params import boolean, instant_us
 from thermostat.db.filters import (
     Compare,
     Comparison,

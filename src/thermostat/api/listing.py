@@ -2,7 +2,6 @@
 """Lists: filters, order and pages, as Aodh's query strings ask for them."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import falcon
@@ -10,39 +9,16 @@ import falcon
 from thermostat.alarms.model import Severity, State
 from thermostat.alarms.query import Operator
 from thermostat.api.errors import bad_field
-from thermostat.api.params import Term, all_values, positive_int
+from thermostat.api.params import Term, all_values, boolean, instant_us, positive_int
 from thermostat.db.filters import Compare, Comparison, Every, Filter
 from thermostat.db.history import Change
 from thermostat.db.paging import Page, SortKey
 
+PARAMETERS = ("q.field", "q.op", "q.value", "q.type", "sort", "limit", "marker")
+"""The query parameters that a list takes."""
 MAX_LIMIT = 2**31 - 1
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ALIASES = {"user": "user_id", "project": "project_id"}
 _TIMES = frozenset({"timestamp", "state_timestamp"})
-_WORDS = {
-    **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
-    **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
-}
-
-
-def boolean(text: str) -> bool:
-    """Give true or false for the words that Aodh takes. Raises ValueError."""
-    try:
-        return _WORDS[text.strip().lower()]
-    except KeyError:
-        raise ValueError(f"{text!r} is neither true nor false") from None
-
-
-def instant_us(text: str) -> int:
-    """Give microseconds since the epoch for an ISO 8601 instant; without an offset it is UTC.
-
-    Raises ValueError.
-    """
-    instant = datetime.fromisoformat(text)
-    if instant.tzinfo is None:
-        instant = instant.replace(tzinfo=UTC)
-    return (instant - _EPOCH) // timedelta(microseconds=1)
-
 
 _VALUES: Mapping[str, Callable[[str], Any]] = {
     "enabled": boolean,

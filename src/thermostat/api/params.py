@@ -1,12 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
 """Query parameters in Aodh's and Ceilometer's form: `q.field=…&q.op=…&q.value=…`, repeated."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import falcon
 
 from thermostat.alarms.query import Operator
 from thermostat.api.errors import bad_field
+
+_WORDS = {
+    **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
+}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def boolean(text: str) -> bool:
+    """Give true or false for the words that Aodh takes. Raises ValueError."""
+    try:
+        return _WORDS[text.strip().lower()]
+    except KeyError:
+        raise ValueError(f"{text!r:.100} is neither true nor false") from None
+
+
+def instant_us(text: str) -> int:
+    """Give microseconds since the epoch for an ISO 8601 instant; without an offset it is UTC.
+
+    Raises ValueError.
+    """
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        instant = instant.replace(tzinfo=UTC)
+    return (instant - _EPOCH) // timedelta(microseconds=1)
+
+
+_TYPES: Mapping[str, Callable[[str], object]] = {
+    "integer": int,
+    "float": float,
+    "string": str,
+    "boolean": boolean,
+    "datetime": instant_us,
+}
+"""The types that a request may say its values are of, in `q.type`; they are Aodh's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +62,11 @@ def query_terms(req: falcon.Request) -> list[Term]:
     operators = all_values(req, "q.op") or ["eq"] * len(fields)
     if not len(fields) == len(values) == len(operators):
         raise bad_field("q", "q.field, q.op and q.value must be given equally often")
+    kinds = all_values(req, "q.type")
+    if len(kinds) > len(values):
+        raise bad_field("q.type", "is given more often than q.field")
+    for kind, value in zip(kinds, values, strict=False):
+        _check_type(kind, value)
     return [
         Term(field, _operator(op), value)
         for field, op, value in zip(fields, operators, values, strict=True)
@@ -46,6 +88,23 @@ def all_values(req: falcon.Request, name: str) -> list[str]:
     if any("\0" in value for value in values):
         raise bad_field(name, "has a NUL character")
     return values
+
+
+def _check_type(kind: str, value: str) -> None:
+    """Raise the 400 unless the value is of the type that the request says; empty: any."""
+    if kind and kind not in _TYPES:
+        raise bad_field(
+            "q.type",
+            f"The data type {kind:.100} is not supported. The supported data type list is: "
+            f"{', '.join(_TYPES)}",
+        )
+    try:
+        _TYPES.get(kind, str)(value)
+    except (ValueError, OverflowError) as error:
+        raise bad_field(
+            "q.value",
+            f"Unable to convert the value {value:.100} to the expected data type {kind}.",
+        ) from error
 
 
 def _operator(text: str) -> Operator:

@@ -29,6 +29,9 @@ GET_QUOTAS = "telemetry:get_quotas"
 UPDATE_QUOTAS = "telemetry:update_quotas"
 DELETE_QUOTAS = "telemetry:delete_quotas"
 SET_OWNER = "telemetry:set_alarm_owner"
+GET_METRICS = "telemetry:get_metrics"
+GET_ALL_METRICS = "telemetry:get_metrics:all_projects"
+GET_CAPABILITIES = "telemetry:get_capabilities"
 USE_ADMIN_ACTIONS = "telemetry:use_admin_actions"
 CREATE_SAMPLES = "telemetry:create_samples"
 GET_STATISTICS = "telemetry:get_statistics"
@@ -115,6 +118,19 @@ _RULES = (
         "POST /v2/alarms",
         "PUT /v2/alarms/{alarm_id}",
     ),
+    _rule(
+        GET_METRICS,
+        READER,
+        "Read how often a project's alarms were found in each state.",
+        "GET /v2/metrics",
+    ),
+    _rule(
+        GET_ALL_METRICS,
+        ADMIN,
+        "Read how often the alarms of every project were found in each state.",
+        "GET /v2/metrics",
+    ),
+    _rule(GET_CAPABILITIES, "@", "Learn what the API can do.", "GET /v2/capabilities"),
     _rule(
         USE_ADMIN_ACTIONS,
         ADMIN,

@@ -19,7 +19,7 @@ from thermostat.api.body import read_object
 from thermostat.api.context import authorize
 from thermostat.api.conversion import convert
 from thermostat.api.errors import bad_field
-from thermostat.api.listing import instant_us
+from thermostat.api.params import instant_us
 from thermostat.api.services import Services
 from thermostat.db.mapping import iso
 from thermostat.replay.core import as_new

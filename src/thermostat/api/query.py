@@ -13,7 +13,7 @@ import msgspec
 from thermostat.api import alarm_form, policies
 from thermostat.api.alarms import AlarmNoun
 from thermostat.api.body import read_object
-from thermostat.api.context import authorize, caller
+from thermostat.api.context import authorize, own_project
 from thermostat.api.conversion import convert
 from thermostat.api.filters import ALARM_FIELDS, EVENT_FIELDS, Field, decode_filter, decode_order
 from thermostat.db.filters import (
@@ -55,7 +55,7 @@ class _Search(AlarmNoun):
         if query.filter is not None:
             wanted = decode_filter(query.filter, fields)
         if not self._is_admin(req):
-            own = caller(req).project_id or ""
+            own = own_project(req)
             _check_projects(wanted, owner, own)
             wanted = Every((Compare(owner, Comparison.EQ, own), wanted))
         order = [SortKey("timestamp_us", descending=True)]

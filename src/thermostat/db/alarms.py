@@ -3,6 +3,7 @@
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from thermostat.alarms.model import Alarm, Standing, State, Transition
 from thermostat.alarms.rules import RULE_TYPES
-from thermostat.db import quotas, recording
+from thermostat.db import quotas, recording, results
 from thermostat.db.engine import MOST_IDS
 from thermostat.db.filters import EVERYTHING, Filter, condition
 from thermostat.db.history import Author, Change, Event, note
@@ -55,7 +56,15 @@ class AlarmNotFound(LookupError):  # noqa: N818 - it reads as a state
 class AlarmRepository:
     """The alarms of all projects. Every method may be called from any thread."""
 
-    def __init__(self, engine: Engine, limits: quotas.Limits = quotas.NO_LIMITS) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        limits: quotas.Limits = quotas.NO_LIMITS,
+        *,
+        counts_results: bool = False,
+    ) -> None:
+        self.counts_results = counts_results
+        """Whether it counts how often each alarm is found in each state."""
         self._reads = engine
         self._writes = writer(engine)
         self._limits = limits
@@ -235,6 +244,7 @@ class AlarmRepository:
             detail = describe(alarm)
             note(connection, alarm, Change.DELETION, detail, author=author, timestamp_us=now_us)
             quotas.count(connection, alarm, None, self._limits)
+            results.forget(connection, alarm_id)
 
     # -- quotas ---------------------------------------------------------------------------------
 
@@ -268,7 +278,18 @@ class AlarmRepository:
         does one whose alarm is suppressed.
         """
         with self._writes.begin() as connection:
-            return recording.record_all(connection, transitions)
+            written = recording.record_all(connection, transitions)
+            if self.counts_results:
+                results.count(connection, compress(transitions, written))
+            return written
+
+    def results(self, project_id: str | None) -> Mapping[tuple[str, str], Mapping[State, int]]:
+        """Give how often alarms were found in each state, by project and alarm.
+
+        Those of one project, or with None of all.
+        """
+        with self._reads.begin() as connection:
+            return results.results(connection, project_id)
 
     def judged_us(self) -> int | None:
         """Give the step up to which all alarms were judged and written; None before the first."""

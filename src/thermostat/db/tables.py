@@ -67,6 +67,15 @@ ALARM_OWNER = Table(
     Column("alarm_quota", Integer),
 )
 
+# How often each alarm was found in each state, where that is counted (`db/results.py`).
+ALARM_RESULT = Table(
+    "alarm_result",
+    METADATA,
+    Column("alarm_id", String(36), primary_key=True),
+    Column("state", String(32), primary_key=True),
+    Column("found", BigInteger, nullable=False),
+)
+
 HISTORY = Table(
     "alarm_history",
     METADATA,

@@ -14,12 +14,13 @@ from thermostat.api.openapi import (
     public,
     query,
     quotas,
+    results,
 )
 from thermostat.api.openapi.operation import JSON, Answer, Operation, Operations, Parameter, ref
 from thermostat.api.policies import list_rules
 from thermostat.version import __version__
 
-NOUNS = (alarms, query, quotas, metering, public)
+NOUNS = (alarms, query, quotas, results, metering, public)
 """The modules with the tables: each has OPERATIONS, TAG and `schemas()`."""
 
 ERRORS: Mapping[int, str] = {

@@ -16,6 +16,14 @@ OPERATIONS: Operations = {
             is_public=True,
         )
     },
+    "/v2": {
+        "GET": Operation(
+            name="getVersion",
+            summary="Learn where version 2 of the API is.",
+            answers={200: Answer("The version.", ref("VersionDocument"))},
+            is_public=True,
+        )
+    },
     "/openapi.json": {
         "GET": Operation(
             name="getDescription",
@@ -61,6 +69,11 @@ def schemas() -> dict[str, Any]:
                 }
             },
             "required": ["versions"],
+        },
+        "VersionDocument": {
+            "type": "object",
+            "properties": {"version": ref("Version")},
+            "required": ["version"],
         },
         "Version": {
             "type": "object",
