@@ -176,7 +176,7 @@ class PrometheusStore:
             "start": str(start_s),
             "end": str(shape.end_s),
             "step": str(shape.step_s),
-            "timeout": f"{self._query_timeout_s:g}s",
+            "timeout": f"{round(self._query_timeout_s * 1000)}ms",
         }
         status, body = self._post("query_range", fields, deadline)
         if body is None:
