@@ -28,6 +28,7 @@ class HeatStandIn:
         self.updates = 0
         self.status: int | None = None
         """Every request is answered with this while it is set."""
+        self.retry_after = ""
         self.hang_s = 0.0
         self.tokens: set[str] = set()
         self.port = 0
@@ -57,7 +58,11 @@ class HeatStandIn:
                 heat.tokens.add(self.headers["X-Auth-Token"])
                 heat._released.wait(heat.hang_s)
                 answer = heat._take(self.command, self.path) if heat.status is None else None
-                status, headers, document = answer or (heat.status, {}, {})
+                status, headers, document = answer or (
+                    heat.status,
+                    {"Retry-After": heat.retry_after},
+                    {},
+                )
                 body = json.dumps(document).encode()
                 try:
                     self.send_response(status)

@@ -76,6 +76,7 @@ class OctaviaBalancers:
             self._octavia = PoolReader(octavia, options.timeout)
         self._threads = ThreadPoolExecutor(options.requests, thread_name_prefix="octavia")
         self._projects: dict[str, str] = {}
+        self._away: str | None = None
 
     def read(self, pool_ids: Collection[str]) -> Mapping[str, PoolAnswer]:
         """Give what is known of each pool.
@@ -97,13 +98,22 @@ class OctaviaBalancers:
                 return Unreadable(str(error))
             except OctaviaAway as error:
                 with lock:
-                    if not away:
-                        LOG.warning("Octavia cannot be asked: %s", error)
-                        away.append(f"Octavia being out of reach: {error}")
+                    away.append(f"Octavia being out of reach: {error}")
                 return Unreadable(away[0])
 
         wanted = list(pool_ids)
-        return dict(zip(wanted, self._threads.map(read_one, wanted), strict=True))
+        answers = dict(zip(wanted, self._threads.map(read_one, wanted), strict=True))
+        self._note(away[0] if away else None)
+        return answers
+
+    def _note(self, away: str | None) -> None:
+        """Tell the operator once that Octavia went away, and once that it is back."""
+        if away != self._away:
+            self._away = away
+            if away is None:
+                LOG.info("Octavia is back")
+            else:
+                LOG.warning("Pools cannot be read, due to %s", away)
 
     def _pool(self, pool_id: str) -> Pool | None:
         if self._octavia is None:

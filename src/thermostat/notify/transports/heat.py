@@ -29,6 +29,7 @@ from thermostat.endpoints import endpoint_options
 from thermostat.notify.opts import GROUP as NOTIFIER
 from thermostat.notify.opts import OPTS as NOTIFIER_OPTS
 from thermostat.notify.transports.base import DeliveryFailed
+from thermostat.notify.transports.http import retry_after_s
 from thermostat.trusts import TrustError, Trusts
 
 GROUP = "heat"
@@ -245,7 +246,11 @@ class _Heat:
         status = answer.status_code
         if status < 400 or (status == 404 and gone_is_fine):
             return answer
-        raise DeliveryFailed(f"Heat answered {status}", final=status in FINAL)
+        raise DeliveryFailed(
+            f"Heat answered {status}",
+            retry_after_s=retry_after_s(answer.headers.get("Retry-After")),
+            final=status in FINAL,
+        )
 
     @staticmethod
     def _json(answer: Any) -> Any:

@@ -154,12 +154,12 @@ def _failure(response: urllib3.BaseHTTPResponse) -> DeliveryFailed:
         reason += " (redirects are not followed)"
     return DeliveryFailed(
         reason,
-        retry_after_s=_retry_after_s(response.headers.get("Retry-After")),
+        retry_after_s=retry_after_s(response.headers.get("Retry-After")),
         final=response.status == GONE,
     )
 
 
-def _retry_after_s(value: str | None) -> float:
+def retry_after_s(value: str | None) -> float:
     """Give the seconds of a Retry-After header, which has a number or a date; 0 without one."""
     if not value:
         return 0.0

@@ -9,14 +9,22 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
+from keystoneauth1.adapter import Adapter
+from keystoneauth1.plugin import BaseAuthPlugin
+from keystoneauth1.session import Session
 from oslo_config import cfg
 
 from tests.service.octavia_stand_in import OctaviaStandIn
 from thermostat import opts
 from thermostat.balancers.base import Pool, Unreadable
-from thermostat.balancers.octavia import OctaviaBalancers
+from thermostat.balancers.octavia import OctaviaAway, OctaviaBalancers, PoolReader
 
 TIMEOUT_S = 0.5
+
+
+class WithoutCatalogue(BaseAuthPlugin):
+    def get_endpoint(self, _session, **_which):
+        return None
 
 
 def failing(number=1):
@@ -142,10 +150,16 @@ class TestFailures:
 
     def test_a_refused_connection(self, caplog):
         caplog.set_level(logging.DEBUG)
-        url = "http://127.0.0.1:1"
-        (answer,) = OctaviaBalancers(configured(endpoint_override=url)).read(["p"]).values()
-        assert answer == Unreadable("Octavia being out of reach: ConnectFailure")
-        assert sum("Octavia cannot be asked" in record.message for record in caplog.records) == 1
+        balancers = OctaviaBalancers(configured(endpoint_override="http://127.0.0.1:1"))
+        for _ in range(3):
+            (answer,) = balancers.read(["p"]).values()
+            assert answer == Unreadable("Octavia being out of reach: ConnectFailure")
+        assert sum("Octavia being out of reach" in one.message for one in caplog.records) == 1
+
+    def test_a_catalogue_without_it(self):
+        reader = PoolReader(Adapter(Session(), auth=WithoutCatalogue()), TIMEOUT_S)
+        with pytest.raises(OctaviaAway, match="the catalogue has no load-balancer endpoint"):
+            reader.project_id("p")
 
     def test_a_server_without_a_user(self):
         conf = configured(endpoint_override="http://127.0.0.1:1")
@@ -153,9 +167,11 @@ class TestFailures:
         (answer,) = OctaviaBalancers(conf).read(["p"]).values()
         assert "[service_auth] is not set" in answer.reason
 
-    def test_recovery(self, octavia, balancers):
+    def test_recovery(self, octavia, balancers, caplog):
         octavia.pools["p"] = ("mine", [])
         octavia.statuses["*"] = 503
         balancers.read(["p"])
         octavia.statuses.clear()
+        caplog.set_level(logging.INFO)
         assert balancers.read(["p"]) == {"p": Pool("mine", ())}
+        assert "Octavia is back" in caplog.text

@@ -229,6 +229,12 @@ class TestTriedAgain:
             send("m1")
         assert not caught.value.final
 
+    def test_heat_may_ask_for_peace(self, heat, send):
+        heat.status, heat.retry_after = 429, "17"
+        with pytest.raises(DeliveryFailed) as caught:
+            send("m1")
+        assert caught.value.retry_after_s == 17
+
     def test_a_token_that_keystone_refuses(self, keystone, send):
         keystone.refusal = "Keystone answered 403"
         with pytest.raises(DeliveryFailed, match="Keystone answered 403") as caught:

@@ -68,12 +68,12 @@ class TestRetryAfter:
         ("value", "seconds"), [(None, 0), ("", 0), ("17", 17), (" 3 ", 3), ("soon", 0), ("-5", 0)]
     )
     def test_number(self, value, seconds):
-        assert http._retry_after_s(value) == seconds
+        assert http.retry_after_s(value) == seconds
 
     def test_date(self):
         value = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
-        assert 90 < http._retry_after_s(value) <= 100
-        assert http._retry_after_s("Mon, 01 Jan 2001 00:00:00 GMT") == 0
+        assert 90 < http.retry_after_s(value) <= 100
+        assert http.retry_after_s("Mon, 01 Jan 2001 00:00:00 GMT") == 0
 
 
 class _Socket:
