@@ -8,7 +8,7 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 
-def wait_until(is_so: Callable[[], object], timeout_s: float = 30.0) -> float:
+def wait_until(is_so: Callable[[], object], timeout_s: float = 60.0) -> float:
     """Wait until this is so; give the seconds that it took."""
     begun = time.monotonic()
     while not is_so():

@@ -98,14 +98,18 @@ class AlarmRepository:
             )
             yield from map(read, rows)
 
-    def standing_of(self, alarm_ids: Collection[str]) -> Sequence[Standing]:
-        """Give those of these alarms that are enabled."""
+    def standing_of(
+        self, alarm_ids: Collection[str], types: Collection[str] = frozenset(RULE_TYPES)
+    ) -> Sequence[Standing]:
+        """Give those of these alarms that are enabled, and of these types."""
         read, ids = StandingReader().standing, sorted(alarm_ids)
         with self._reads.begin() as connection:
             return [
                 read(row)
                 for begin in range(0, len(ids), MOST_IDS)
-                for row in connection.execute(_STANDING_OF, {"ids": ids[begin : begin + MOST_IDS]})
+                for row in connection.execute(
+                    _STANDING_OF, {"ids": ids[begin : begin + MOST_IDS], "types": sorted(types)}
+                )
             ]
 
     def list(self, where: Mapping[str, Any], page: Page) -> Sequence[Alarm]:
@@ -314,7 +318,9 @@ def _event(row: Row[Any]) -> Event:
 
 
 _STANDING_OF = select(*STANDING_COLUMNS).where(
-    ALARM.c.enabled.is_(True), ALARM.c.alarm_id.in_(bindparam("ids", expanding=True))
+    ALARM.c.enabled.is_(True),
+    ALARM.c.alarm_id.in_(bindparam("ids", expanding=True)),
+    ALARM.c.type.in_(bindparam("types", expanding=True)),
 )
 _INSERT = insert(ALARM)
 _UPDATE = update(ALARM).where(ALARM.c.alarm_id == bindparam("of"))

@@ -13,7 +13,6 @@ from typing import Protocol
 
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
-from thermostat.alarms.events import EventRule
 from thermostat.alarms.model import Standing, Transition
 from thermostat.events.conditions import WrongTypeError
 from thermostat.events.index import Index
@@ -37,8 +36,8 @@ class Alarms(Protocol):
         """Give every enabled alarm of these types."""
         ...
 
-    def standing_of(self, alarm_ids: Collection[str]) -> Sequence[Standing]:
-        """Give those of these alarms that are enabled."""
+    def standing_of(self, alarm_ids: Collection[str], types: Collection[str]) -> Sequence[Standing]:
+        """Give the enabled ones of these alarms that are of these types."""
         ...
 
     def record_all(self, transitions: Sequence[Transition]) -> Sequence[bool]:
@@ -122,7 +121,7 @@ class EventJudge:
         if not changed:
             return
         try:
-            known = self._alarms.standing_of(changed)
+            known = self._alarms.standing_of(changed, TYPES)
         except SQLAlchemyError as error:
             with self._changing:
                 self._changed |= changed
@@ -130,8 +129,7 @@ class EventJudge:
         for alarm_id in changed:
             self._index.remove(alarm_id)
         for alarm in known:
-            if isinstance(alarm.rule, EventRule):
-                self._put(alarm)
+            self._put(alarm)
 
     def _put(self, alarm: Standing) -> None:
         try:

@@ -144,7 +144,6 @@ class EventListener:
         create = partial(
             messaging.get_batch_notification_listener,
             transport,
-            executor="threading",
             allow_requeue=True,
             batch_size=own.batch_size,
             batch_timeout=own.batch_timeout,

@@ -40,11 +40,11 @@ class Cloud:
     def ask(self, method: str, path: str, body: object = None) -> urllib3.BaseHTTPResponse:
         return self._http.request(method, self.url + path, json=body, headers=ALICE, timeout=30)
 
-    def create(self, hook: str, **rule: object) -> str:
+    def create(self, *hooks: str, **rule: object) -> str:
         answer = self.ask(
             "POST",
             "/v2/alarms",
-            {"name": "e", "type": "event", "event_rule": rule, "alarm_actions": [hook]},
+            {"name": "e", "type": "event", "event_rule": rule, "alarm_actions": hooks},
         )
         assert answer.status == 201, answer.data
         return str(answer.json()["alarm_id"])
@@ -162,6 +162,19 @@ def test_the_command_of_the_docs_means_the_same():
     query = re.search(r"--query '(.*?)'", text)[1]
     made = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])
     assert cli_to_array(query) == made["event_rule"]["query"]
+
+
+def test_a_composite_learns_of_it(cloud, publisher, hooks):
+    parts = [{"type": "alarm", "alarm_id": cloud.create(event_type=f"port.{n}")} for n in "ab"]
+    rule = {"name": "c", "type": "composite", "composite_rule": {"and": parts}}
+    answer = cloud.ask("POST", "/v2/alarms", rule | {"alarm_actions": [hooks.url]})
+    assert answer.status == 201, answer.data
+    neutron = publisher("neutron")
+    for name in "ab":
+        assert not hooks.calls
+        neutron.send("notifications", f"port.{name}", {"port": {"tenant_id": "p1"}})
+    wait_until(lambda: hooks.calls)
+    assert json.loads(hooks.calls[0].body)["alarm_id"] == answer.json()["alarm_id"]
 
 
 def test_figures_and_health(cloud):

@@ -79,6 +79,15 @@ class TestFollowing:
         assert world.state("a1") is State.ALARM
         assert world.state("a2") is State.INSUFFICIENT_DATA
 
+    def test_an_event_that_comes_again_after_a_crash_is_not_told_again(self, world, alarms, outbox):
+        """As where the server ends after writing and before the broker has its acknowledgement."""
+        world.create()
+        world.judge.take([event()])
+        restarted = World(alarms, outbox)
+        restarted.judge.load()
+        restarted.judge.take([event()])
+        assert world.notifications() == 2
+
     @pytest.mark.parametrize("change", [{"enabled": False}, {"project_id": "p2"}])
     def test_an_edited_alarm_waits_for_what_it_says_now(self, world, change):
         world.create()
