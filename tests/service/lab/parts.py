@@ -109,7 +109,7 @@ class ServerProcess:
     """One thermostat-server with databases of its own, which can be killed and started again."""
 
     def __init__(self, lab, directory: Path, **settings: dict[str, object]) -> None:
-        """Write its configuration; `settings` has sections beside those that it always has."""
+        """Write its configuration; `settings` has options, by section, beside those of always."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -117,20 +117,19 @@ class ServerProcess:
         self.log = directory / "server.log"
         self._config = directory / "server.conf"
         self._process: subprocess.Popen | None = None
-        write_config(
-            self._config,
-            {
-                "api": {"host": "127.0.0.1", "port": port},
-                "database": {"connection": f"sqlite:///{directory}/alarms.sqlite"},
-                "store": {"path": f"{directory}/samples"},
-                "keystone_authtoken": {
-                    **own_user(lab),
-                    "www_authenticate_uri": lab.layout.auth_url,
-                },
-                "service_auth": own_user(lab),
-                **settings,
+        sections: dict[str, dict[str, object]] = {
+            "api": {"host": "127.0.0.1", "port": port},
+            "database": {"connection": f"sqlite:///{directory}/alarms.sqlite"},
+            "store": {"path": f"{directory}/samples"},
+            "keystone_authtoken": {
+                **own_user(lab),
+                "www_authenticate_uri": lab.layout.auth_url,
             },
-        )
+            "service_auth": {**own_user(lab)},
+        }
+        for section, options in settings.items():
+            sections.setdefault(section, {}).update(options)
+        write_config(self._config, sections)
 
     def start(self) -> None:
         """Start it and return when it is healthy."""

@@ -27,6 +27,9 @@ def server(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
         text=True,
         check=True,
     )
-    settings = {"ingest": {"basic_auth_user_file": passwords}}
+    settings = {
+        "DEFAULT": {"enable_evaluation_results_metrics": "true"},
+        "ingest": {"basic_auth_user_file": passwords},
+    }
     with own_server(lab, directory, **settings) as server:
         yield server

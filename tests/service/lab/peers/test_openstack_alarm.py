@@ -4,6 +4,7 @@
 import json
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from tests.lab import Lab
 from tests.service.lab.parts import ServerProcess
 from tests.service.lab.peers.command import OpenStack, environment
+from tests.service.waiting import until
 
 pytestmark = pytest.mark.lab
 
@@ -134,6 +136,26 @@ def create(openstack: OpenStack, name: str) -> Iterator[Any]:
     yield create
     for alarm_id, cloud in made:
         openstack.run("alarm", "delete", alarm_id, cloud=cloud)
+
+
+def send(lab: Lab, *, meter: str, project_id: str) -> None:
+    """Send samples of 9 that were measured in the last 20 s."""
+    now = time.time()
+    samples = [
+        {
+            "name": meter,
+            "type": "gauge",
+            "unit": "1",
+            "volume": 9.0,
+            "resource_id": RESOURCE,
+            "project_id": project_id,
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now - age_s)),
+        }
+        for age_s in (20, 10, 0)
+    ]
+    lab.cloud("thermostat").session.post(
+        "/v2/samples", json=samples, endpoint_filter={"service_type": "metering"}
+    )
 
 
 def defined(alarm: dict[str, Any]) -> dict[str, Any]:
@@ -424,3 +446,26 @@ class TestTheRest:
             assert shown == {"alarms": 1}
         finally:
             openstack(*("alarm", "quota", "set", project, "--alarm", "-1"), cloud="admin")
+
+    def test_capabilities(self, openstack):
+        shown = openstack.json("alarming", "capabilities", "list")
+        assert shown["alarm_storage"] == {"storage:production_ready": True}
+        for name in ("alarms:query:simple", "alarms:history:query:complex", "alarms:preview"):
+            assert shown["api"][name] is True
+
+    def test_metrics(self, lab, openstack, create, name):
+        options = ["--meter-name", name, "--threshold", "5", "--comparison-operator", "gt"]
+        alarm = create("--type", "threshold", *options, "--period", "10")
+
+        def is_alarm() -> bool:
+            send(lab, meter=name, project_id=alarm["project_id"])
+            state = openstack.json("alarm", "state", "get", alarm["alarm_id"])
+            return bool(state == {"state": "alarm"})
+
+        until(is_alarm, "the alarm")
+        counts = {
+            row["labels"]: row["value"]
+            for row in openstack.json("alarm", "metrics")
+            if alarm["alarm_id"] in row["labels"] and row["name"] == "evaluation_result"
+        }
+        assert [count for labels, count in counts.items() if "{alarm}" in labels] == [1]
