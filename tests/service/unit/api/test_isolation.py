@@ -8,6 +8,7 @@ import uuid
 import pytest
 
 from tests.service.alarm_requests import ADMIN, ALARM, RULE, fault, with_, with_rule
+from tests.service.alarm_support import make_transition
 
 ALICE = {"user": "alice", "project": "p1"}
 EVE = {"user": "eve", "project": "p2"}
@@ -289,6 +290,17 @@ class TestByOwner:
             texts.add(answer.text)
         assert len(texts) == 1
         assert "17" not in texts.pop()
+
+
+class TestByCounts:
+    def test_metrics(self, api, services, target):
+        services.alarms.counts_results = True
+        services.alarms.record(make_transition(services.alarms.find(target)))
+        assert target in api("GET", "/v2/metrics", **ALICE).text
+        assert target not in api("GET", "/v2/metrics", **EVE).text
+        everything = {"params": {"all_projects": "true"}}
+        assert api("GET", "/v2/metrics", **everything, **EVE).status_code == 403
+        assert target in api("GET", "/v2/metrics", **everything, **ADMIN).text
 
 
 class TestBySamples:
