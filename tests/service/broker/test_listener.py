@@ -171,20 +171,6 @@ class TestDatabaseAway:
 
 
 class TestBrokerAway:
-    def test_the_server_goes_on_where_it_was_when_it_is_back(self, world, broker, publisher):
-        world.start()
-        world.create("a1")
-        assert world.figure("event_listener_connected") == 1
-        broker.kill()
-        wait_until(lambda: isinstance(world.listener.check(), Degraded))
-        assert world.figure("event_listener_connected") == 0
-        world.create("a2")
-        broker.start()
-        wait_until(lambda: world.listener.check() is None)
-        publisher("nova").send(world.topics.services, "x", {})
-        world.wait_for_alarm("a1")
-        world.wait_for_alarm("a2")
-
     def test_the_server_starts_without_it_and_can_be_stopped(self, world):
         with socket.create_server(("127.0.0.1", 0)) as one:
             port = one.getsockname()[1]
