@@ -11,15 +11,20 @@ from tests.lab import Lab
 from tests.service.lab.deployment import own_server
 from tests.service.lab.parts import ServerProcess
 
-PUBLISHER = ("ceilometer", "a-secret-of-the-agent")
-"""The user and password with which Ceilometer sends samples."""
+
+@pytest.fixture(scope="package")
+def publisher() -> tuple[str, str]:
+    """Give the user and the password with which Ceilometer sends samples."""
+    return "ceilometer", "a-secret-of-the-agent"
 
 
 @pytest.fixture(scope="package")
-def server(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def server(
+    lab: Lab, publisher: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
     """Give the server, empty at first; it knows the publisher's password."""
     directory = tmp_path_factory.mktemp("server")
-    name, password = PUBLISHER
+    name, password = publisher
     passwords = directory / "publishers"
     subprocess.run(
         [sys.executable, "-m", "thermostat.cmd.htpasswd", passwords, name],

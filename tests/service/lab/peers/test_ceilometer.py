@@ -20,7 +20,6 @@ import yaml
 from tests.lab.settings import ini
 from tests.service.hooks import HookServer
 from tests.service.lab.parts import Servers, own_user
-from tests.service.lab.peers.conftest import PUBLISHER
 from tests.service.waiting import until
 
 pytestmark = pytest.mark.lab
@@ -110,6 +109,13 @@ def api(lab, server):  # noqa: ARG001 - the catalogue names it
 
 
 @pytest.fixture
+def url(server, publisher):
+    """Give what an operator writes into pipeline.yaml."""
+    user, password = publisher
+    return server.url.replace("://", f"://{user}:{password}@") + "/v1/samples?timeout=10"
+
+
+@pytest.fixture
 def hook():
     server = HookServer().start()
     yield server
@@ -122,7 +128,7 @@ def statistics(api, meter):
 
 
 @pytest.mark.usefixtures("guest")
-def test_what_a_real_agent_sends_fires_an_alarm(lab, server, api, hook, tmp_path):
+def test_what_a_real_agent_sends_fires_an_alarm(lab, url, api, hook, tmp_path):
     alarm = {
         "name": "busy group",
         "type": "threshold",
@@ -137,8 +143,6 @@ def test_what_a_real_agent_sends_fires_an_alarm(lab, server, api, hook, tmp_path
         },
     }
     alarm_id = api("POST", "/v2/alarms", json=alarm)["alarm_id"]
-    user, password = PUBLISHER
-    url = server.url.replace("://", f"://{user}:{password}@") + "/v1/samples?timeout=10"
     with running_ceilometer(lab, url, tmp_path) as log:
         until(lambda: hook.calls, "the alarm")
         until(lambda: statistics(api, "disk.device.read.requests.rate"), "a rate of a disk")
@@ -158,9 +162,9 @@ def test_what_a_real_agent_sends_fires_an_alarm(lab, server, api, hook, tmp_path
     assert abs((datetime.now(UTC) - newest).total_seconds()) < 60
 
 
-def test_a_wrong_password_sends_nothing(server):
+def test_a_wrong_password_sends_nothing(server, publisher):
     for headers in (
-        urllib3.make_headers(basic_auth=f"{PUBLISHER[0]}:wrong"),
+        urllib3.make_headers(basic_auth=f"{publisher[0]}:wrong"),
         urllib3.make_headers(basic_auth="nobody:nothing"),
         {},
     ):
