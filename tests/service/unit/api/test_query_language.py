@@ -5,6 +5,7 @@ import json
 import operator
 import re
 
+import msgspec
 import pytest
 from falcon.testing import TestClient
 from hypothesis import HealthCheck, given, settings
@@ -36,7 +37,7 @@ ALARMS = [
     )
     for number in range(20)
 ]
-SHOWN = [json.loads(json.dumps(encode(alarm), default=list)) for alarm in ALARMS]
+SHOWN = [msgspec.json.decode(msgspec.json.encode(encode(alarm))) for alarm in ALARMS]
 TEXTS = ["alarm_id", "name", "description", "severity", "state", "user", "type"]
 FLAGS = ["enabled", "repeat_actions"]
 INSTANTS = ["timestamp", "evaluate_timestamp"]

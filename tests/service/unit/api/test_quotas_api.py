@@ -50,8 +50,8 @@ class TestReading:
 
     def test_without_a_project(self, api):
         answer = api("GET", "/v2/quotas", project=None)
-        assert answer.status_code == 400
-        assert "project_id" in fault(answer)
+        assert answer.status_code == 403
+        assert "project" in fault(answer)
 
 
 class TestSetting:

@@ -410,7 +410,7 @@ class TestProjects:
         both = q(("all_projects", "eq", "true"), ("project_id", "eq", "p1"))
         assert self.sums(get(api, ADMIN, **both)) == [1]
 
-    def test_a_caller_without_a_project_sees_nothing(self, api):
+    def test_a_caller_without_a_project_is_refused(self, api):
         headers = who("reader", "p1")
         del headers["X-Project-Id"]
-        assert self.sums(get(api, headers)) == []
+        assert get(api, headers).status_code == 403
