@@ -11,6 +11,7 @@ from oslo_log import log
 
 from thermostat.agent import opts, service
 from thermostat.agent.errors import ConfigError
+from thermostat.redaction import scrub_logs
 from thermostat.version import __version__
 
 LOG = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
             description="Measure this host's instances and send the samples to thermostat-server.",
         )
         log.setup(conf, "thermostat-agent")
+        scrub_logs()
         agent = service.build(conf)
     except (cfg.Error, ConfigError) as error:
         print(f"thermostat-agent: {error}", file=sys.stderr)
