@@ -30,6 +30,8 @@ class Gnocchi:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.token: str | None = None
+        """Where Gnocchi verifies tokens, the one that says who asks."""
         self._session = requests.Session()
 
     def ask(
@@ -37,6 +39,8 @@ class Gnocchi:
     ) -> Any:
         """Give Gnocchi's answer; what it refuses fails."""
         headers = {"X-Project-Id": project, "X-User-Id": f"{project}-user", "X-Roles": "admin"}
+        if self.token is not None:
+            headers = {"X-Auth-Token": self.token}
         answer = self._session.request(
             method,
             f"{self.url}/v1/{path}",

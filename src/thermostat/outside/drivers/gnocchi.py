@@ -84,6 +84,7 @@ OPTS = [
     ),
 ]
 _OWNER_REMEMBERED_S = 3600.0
+_KEYSTONE_TIMEOUT_S = 10
 
 
 def register_options(conf: cfg.ConfigOpts) -> None:
@@ -93,6 +94,8 @@ def register_options(conf: cfg.ConfigOpts) -> None:
     loading.register_session_conf_options(conf, GROUP.name)
     loading.register_adapter_conf_options(conf, GROUP.name, include_deprecated=False)
     conf.set_default("service_type", "metric", group=GROUP.name)
+    # Keystone may hang, too; requests to Gnocchi have their own bounds.
+    conf.set_default("timeout", _KEYSTONE_TIMEOUT_S, group=GROUP.name)
 
 
 def list_options() -> list[cfg.Opt]:
