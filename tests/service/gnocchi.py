@@ -111,8 +111,11 @@ def serving(keystone: Mapping[str, object] | None = None) -> Iterator[Gnocchi]:
 def _configuration(directory: Path, database: str, keystone: Mapping[str, object] | None) -> str:
     stock = next(venv().glob("lib/*/site-packages/gnocchi/rest/api-paste.ini")).read_text()
     paste = directory / ("keystone.ini" if keystone else "open.ini")
+    verifying, filter_ = "keystone_authtoken gnocchiv1", "[filter:keystone_authtoken]\n"
     paste.write_text(
-        stock if keystone else stock.replace("keystone_authtoken gnocchiv1", "gnocchiv1")
+        stock.replace(filter_, f"{filter_}oslo_config_file = {directory}/gnocchi.conf\n")
+        if keystone
+        else stock.replace(verifying, "gnocchiv1")
     )
     for name in ("data", "incoming", "locks"):
         (directory / name).mkdir()
