@@ -82,6 +82,12 @@ test-lab: lab-venv ## Run what needs the real cloud, starting it unless it runs
 	$(say) "tests on a real cloud; the lab's logs are in .lab/run/log"
 	@$(SERVICE_TESTS) tests/service -m lab --ignore tests/service/unit/heat_plugins
 
+# -- documentation -----------------------------------------------------------------------------
+
+.PHONY: api-ref
+api-ref: venv ## Write docs/api-ref from the code, as the API describes itself
+	@$(PYTHON) tools/api_ref.py
+
 # -- benchmarks --------------------------------------------------------------------------------
 
 .PHONY: bench

@@ -33,8 +33,11 @@ class EventCondition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     field: _Field
     """`traits.<name>`, or a field of the event itself such as `event_type`."""
     op: Operator = Operator.EQ
+    """How it is compared; in a request, empty: `eq`."""
     value: _Text
+    """What it is compared with."""
     type: TraitType = TraitType.ANY
+    """What the values are compared as; empty: text."""
 
 
 class EventRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,3 +46,4 @@ class EventRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     event_type: _Name = "*"
     """A pattern, as of a shell, for the event's type."""
     query: Annotated[tuple[EventCondition, ...], Meta(max_length=100)] = ()
+    """All conditions must hold."""

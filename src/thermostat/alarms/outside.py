@@ -37,7 +37,9 @@ class _GnocchiRule(
     """What the rules over Gnocchi's measures share."""
 
     threshold: float
+    """What datapoints are compared with; finite."""
     comparison_operator: Operator = Operator.EQ
+    """How datapoints are compared with the threshold."""
     aggregation_method: Word
     """How the measures of one period, and of a group, become one datapoint."""
     evaluation_periods: _Periods = 1
@@ -62,8 +64,11 @@ class GnocchiResourcesRule(
     """Compare a metric of one resource with a threshold."""
 
     metric: Word
+    """The metric's name."""
     resource_id: Word
+    """The resource's id."""
     resource_type: Word
+    """The resource's type, such as `instance`."""
 
 
 class GnocchiMetricsRule(
@@ -72,6 +77,7 @@ class GnocchiMetricsRule(
     """Compare an aggregate over metrics, named by their ids, with a threshold."""
 
     metrics: Annotated[tuple[Word, ...], Meta(min_length=1, max_length=1_000)]
+    """The ids of the metrics."""
 
 
 class GnocchiResourceGroupRule(
@@ -80,9 +86,11 @@ class GnocchiResourceGroupRule(
     """Compare an aggregate over one metric of a group of resources with a threshold."""
 
     metric: Word
+    """The metric's name."""
     query: _Query
     """Which resources, in Gnocchi's query language: JSON text."""
     resource_type: Word
+    """The resources' type, such as `instance`."""
 
 
 GnocchiRule = GnocchiResourcesRule | GnocchiMetricsRule | GnocchiResourceGroupRule
@@ -99,8 +107,11 @@ class PrometheusRule(
     """Compare the answer to a PromQL query with a threshold."""
 
     query: _Query
+    """In PromQL; it sees series of the alarm's project only."""
     threshold: float
+    """What the values are compared with; finite."""
     comparison_operator: Operator = Operator.EQ
+    """How values are compared with the threshold."""
     evaluation_periods: _Periods = 1
     """N: how many instants form the window."""
     granularity: _Granularity = 60

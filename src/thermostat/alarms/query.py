@@ -63,8 +63,11 @@ class Condition(msgspec.Struct, frozen=True):
     """One term of a query: `field op value`. A query matches when all its conditions do."""
 
     field: str
+    """`resource_id`, `project_id`, `user_id`, `source`, or `metadata.<key>`."""
     op: Operator
+    """How the resource's value is compared."""
     value: str
+    """What it is compared with, as text."""
 
     def __post_init__(self) -> None:
         if self.field not in PLAIN_FIELDS and not self.field.startswith(METADATA_PREFIXES):

@@ -58,20 +58,27 @@ class ThresholdRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Compare a statistic of a group, period by period, with a threshold."""
 
     meter_name: Annotated[str, Meta(min_length=1, max_length=255)]
+    """What is measured, such as `cpu_util`."""
     query: tuple[Condition, ...] = ()
+    """Which resources: all conditions must hold."""
     period: Annotated[int, Meta(ge=1, le=MAX_PERIOD_S)] = 60
     """Seconds that one datapoint covers."""
     statistic: Statistic = Statistic.AVG
+    """How the samples of a period, and of a group, become one datapoint."""
     comparison_operator: Operator = Operator.EQ
+    """How datapoints are compared with the threshold."""
     threshold: float
+    """What datapoints are compared with; finite."""
     evaluation_periods: Annotated[int, Meta(ge=1, le=100)] = 1
     """N: how many datapoints form the window."""
     datapoints_to_alarm: Annotated[int, Meta(ge=1, le=100)] | None = None
-    """M: how many of the N must breach; None means all N."""
+    """M: how many of the N must breach; null means all N."""
     treat_missing_data: MissingData = MissingData.MISSING
+    """How a period without samples counts."""
     exclude_outliers: bool = False
+    """Whether datapoints of unusually few or many samples are left out."""
     clear_threshold: float | None = None
-    """In state alarm datapoints are compared with this instead of `threshold`; None: the same."""
+    """In state alarm datapoints are compared with this instead of `threshold`; null: the same."""
     min_reporting_ratio: Annotated[float, Meta(ge=0, le=1)] = 0.0
     """A datapoint counts only when this share of the group's live members reported in it."""
     warm_up: Annotated[int, Meta(ge=0, le=86_400)] = 0
@@ -141,7 +148,9 @@ class CombinationRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Combine the states of other alarms: Ceilometer's rule, a special case of a composite."""
 
     alarm_ids: tuple[str, ...]
+    """Alarms of the same project, from 2 to 100 different ones."""
     operator: Combine = Combine.AND
+    """How their states are joined."""
 
     @property
     def expression(self) -> Expression:

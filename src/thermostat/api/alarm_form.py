@@ -33,23 +33,41 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """
 
     name: _Name
+    """It need not be unique."""
     type: str
+    """Which rule the alarm has."""
     description: Annotated[str, Meta(max_length=10_000, pattern=_NO_NUL)] | UnsetType = UNSET
+    """Left out: a sentence about the rule."""
     enabled: bool = True
+    """Whether the alarm is evaluated."""
     severity: Severity = Severity.LOW
+    """How much it matters; sent with notifications."""
     ok_actions: _Actions = ()
+    """URLs to call when the state becomes `ok`."""
     alarm_actions: _Actions = ()
+    """URLs to call when the state becomes `alarm`."""
     insufficient_data_actions: _Actions = ()
+    """URLs to call when the state becomes `insufficient data`."""
     repeat_actions: bool = False
+    """Whether actions are called again at each evaluation."""
     time_constraints: Annotated[tuple[TimeConstraint, ...], Meta(max_length=100)] = ()
+    """When the alarm is evaluated; none: always."""
     state: State | UnsetType = UNSET
+    """The state that the alarm is in. Left out: `insufficient data`, or what it was."""
     state_timestamp: str | UnsetType = UNSET
+    """When the state changed last; set by the server."""
     user_id: _Name | UnsetType = UNSET
+    """The owner; only administrators may name another."""
     project_id: _Name | UnsetType = UNSET
+    """The owner's project; only administrators may name another."""
     alarm_id: str | UnsetType = UNSET
+    """The id; set by the server."""
     state_reason: str | UnsetType = UNSET
+    """Why it is in this state; set by the server."""
     timestamp: str | UnsetType = UNSET
+    """When the definition changed last; set by the server."""
     evaluate_timestamp: str | UnsetType = UNSET
+    """When it was evaluated last; set by the server."""
 
 
 def decode(

@@ -41,7 +41,9 @@ class CombinationForm(msgspec.Struct, forbid_unknown_fields=True):
     """A combination as clients send it."""
 
     alarm_ids: Annotated[tuple[AlarmId, ...], Meta(min_length=2, max_length=MAX_PARTS)]
+    """Alarms of the same project."""
     operator: Combine = Combine.AND
+    """How their states are joined."""
 
 
 class _Reference(msgspec.Struct, forbid_unknown_fields=True):

@@ -38,8 +38,11 @@ class Span(msgspec.Struct, frozen=True):
     """The time over which the alarm is judged."""
 
     hours: Annotated[float, Meta(gt=0)] | None = None
+    """How many hours before the end it starts; at most 168. Default 6."""
     start: str | None = None
+    """When it starts, in ISO 8601."""
     end: str | None = None
+    """When it ends, in ISO 8601; left out: now."""
 
 
 _SPAN_FIELDS = Span.__struct_fields__

@@ -39,14 +39,18 @@ class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The limit of one kind of thing; the only kind is alarms."""
 
     resource: Literal["alarms"]
+    """Of what."""
     limit: Annotated[int, Meta(ge=UNLIMITED, le=2**31 - 1)]
+    """How many; -1: any number."""
 
 
 class Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The limits of a project."""
 
     project_id: _Id
+    """Whose limits they are."""
     quotas: Annotated[tuple[Quota, ...], Meta(max_length=10)] = ()
+    """The limits."""
 
 
 def usual_limits(conf: cfg.ConfigOpts) -> Limits:

@@ -25,9 +25,13 @@ class QueryTerm(msgspec.Struct, forbid_unknown_fields=True):
     """One condition as clients send it; `type` is Ceilometer's and not needed."""
 
     field: str
+    """`resource_id`, `project_id`, `user_id`, `source`, or `metadata.<key>`."""
     value: str | int | float | bool
+    """What the resource's value is compared with."""
     op: Operator = Operator.EQ
+    """How it is compared; empty: `eq`."""
     type: str = ""
+    """Ceilometer's; it may be there and changes nothing."""
 
 
 def decode_threshold(name: str, document: Mapping[str, Any]) -> ThresholdRule:

@@ -42,16 +42,23 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One row of an alarm's history."""
 
     event_id: str
+    """Its id."""
     alarm_id: str
+    """Whose history it is."""
     type: str
+    """What happened."""
     detail: str
     """JSON text: the definition, its changed fields, or the new state with its reason."""
     user_id: str | None
+    """Who did it; null: the server."""
     project_id: str | None
+    """In which project that user did it."""
     on_behalf_of: str
     """The project that the alarm belongs to."""
     severity: str
+    """The alarm's severity."""
     timestamp_us: int
+    """When it happened."""
 
 
 def event_row(

@@ -60,25 +60,40 @@ class HttpSample(msgspec.Struct, kw_only=True, gc=False):
     """One sample as Ceilometer's HTTP publisher writes it."""
 
     name: Id
+    """The meter's name."""
     type: SampleType
+    """What kind of meter it is."""
     unit: Text
+    """The meter's unit."""
     volume: float
+    """The value; finite."""
     resource_id: Id
+    """What was measured."""
     timestamp: datetime
+    """When, in ISO 8601; without an offset it is UTC."""
     project_id: Text | None = None
+    """Whose it is."""
     user_id: Text | None = None
+    """Whose it is."""
     resource_metadata: dict[str, Any] | None = None
+    """What is known of the resource, up to 20 levels deep."""
     source: Text | None = None
+    """Left out: `openstack`."""
     monotonic_time: float | None = None
+    """The sender's monotonic clock, in seconds; rates are made with it."""
 
 
 class BusSample(HttpSample, kw_only=True, gc=False):
     """One sample as Ceilometer writes it on its message bus, by UDP and by TCP."""
 
     name: Id = msgspec.field(name="counter_name")
+    """The meter's name."""
     type: SampleType = msgspec.field(name="counter_type")
+    """What kind of meter it is."""
     unit: Text = msgspec.field(name="counter_unit")
+    """The meter's unit."""
     volume: float = msgspec.field(name="counter_volume")
+    """The value; finite."""
 
 
 _Form = TypeVar("_Form", bound=HttpSample)

@@ -39,7 +39,7 @@ OPERATIONS: Operations = {
             description="Of the caller's project, unless an administrator asks for "
             "`all_projects`, or for another `project_id`.",
             parameters=[
-                *filters(alarms.FILTERS, [Operator.EQ], ("state", "eq", "alarm")),
+                *filters(alarms.FILTERS, [Operator.EQ], ("severity", "eq", "moderate")),
                 *pages(alarms.SORT_KEYS, "The id of the alarm"),
             ],
             answers={200: Answer("The alarms.", list_of("Alarm"))},
@@ -101,7 +101,7 @@ OPERATIONS: Operations = {
             name="getAlarmHistory",
             summary="List what happened to an alarm, the newest first.",
             parameters=[
-                *filters(alarms.EVENT_FIELDS, [Operator.EQ], ("type", "eq", "state transition")),
+                *filters(alarms.EVENT_FIELDS, [Operator.EQ], ("type", "eq", "creation")),
                 *pages(alarms.EVENT_FIELDS, "The `event_id` of the event"),
             ],
             answers={200: Answer("The events.", list_of("Event"))},

@@ -125,7 +125,7 @@ _SAMPLE = {
     "resource_id": _INSTANCE,
     "project_id": "p1",
     "user_id": "alice",
-    "timestamp": "2026-01-01T00:00:00",
+    "timestamp": "2026-01-01T00:01:00",
     "resource_metadata": {"user_metadata": {"server_group": "web"}},
 }
 SAMPLES: Mapping[str, Any] = {

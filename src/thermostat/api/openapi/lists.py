@@ -50,6 +50,6 @@ def pages(keys: Collection[str], marker: str) -> list[Parameter]:
             repeated=True,
             example=[f"{next(iter(keys))}:asc"],
         ),
-        Parameter("limit", "How many to give.", {**COUNT, "maximum": MAX_LIMIT}, example=10),
+        Parameter("limit", "How many to give.", {**COUNT, "maximum": MAX_LIMIT}, example=1),
         Parameter("marker", f"{marker} after which to go on.", {"type": "string"}),
     ]
