@@ -33,6 +33,9 @@ class Asked:
         self._slots: dict[int, int] = {}
         self._open: dict[int, Answer] = {}
         """By alarm with an open transition: the answer that it rests on."""
+        self._allowance: int | None = None
+        self.is_behind = False
+        """Whether more would have followed from what was answered than was allowed."""
 
     def __contains__(self, number: int) -> bool:
         return number in self._slots
@@ -60,6 +63,7 @@ class Asked:
 
     def remove(self, number: int) -> None:
         """Evaluate this alarm no longer."""
+        self._joined.held.discard(number)
         self._open.pop(number, None)
         self._polled.close(self._slots.pop(number))
 
@@ -92,12 +96,22 @@ class Asked:
 
     # -- judging --------------------------------------------------------------------------------
 
+    def allow(self, transitions: int) -> None:
+        """Give so many transitions, and the others when this is called again.
+
+        A store that all of a sudden cannot be reached may change any number of alarms at once; who
+        writes that should look after the other alarms in between.
+        """
+        self._allowance = transitions
+
     def judge(self, now_us: int, most: int) -> list[Transition]:
         """Judge what was answered; give at most so many transitions, the others the next time."""
+        if self._allowance is not None:
+            most = min(most, self._allowance)
+            if most <= 0:
+                return []
         polled = self._polled
         slots, after = polled.judge()
-        if not len(slots):
-            return []
         changed = after != polled.state[slots]
         called = (polled.repeats[slots] >> after.view(np.uint8)) & np.uint8(1) != 0
         is_leaf = polled.is_leaf[slots]
@@ -105,8 +119,16 @@ class Asked:
             self._step(slots[is_leaf], after[is_leaf], (changed | called)[is_leaf])
         told = (changed | called | self._lacks_words(slots, after, changed)) & ~is_leaf
         polled.done(slots[~told])
-        found = np.flatnonzero(told)[:most]
-        return list(self._tell(slots[found], after[found], now_us))
+        # whatever names one of these waits until it is written
+        self._joined.held = set(polled.alarm[slots[told]].tolist())
+        found = np.flatnonzero(told)
+        self.is_behind = len(found) > most
+        if self.is_behind:
+            found = found[_in_turn(polled.store[slots[found]])[:most]]
+        transitions = list(self._tell(slots[found], after[found], now_us))
+        if self._allowance is not None:
+            self._allowance -= len(transitions)
+        return transitions
 
     def _step(
         self, slots: NDArray[np.int64], after: NDArray[np.int8], woken: NDArray[np.bool_]
@@ -166,6 +188,7 @@ class Asked:
 
     def committed(self, number: int, transition: Transition) -> None:
         """Go on from what the database has now."""
+        self._joined.held.discard(number)
         answer = self._open.pop(number, None)
         if answer is None:
             return
@@ -181,5 +204,15 @@ class Asked:
 
     def rejected(self, number: int) -> None:
         """Judge the answer of an alarm again: what followed could not be written."""
+        self._joined.held.discard(number)
         if self._open.pop(number, None) is not None:
             self._polled.frozen[self._slots[number]] = False
+
+
+def _in_turn(stores: NDArray[np.int16]) -> NDArray[np.int64]:
+    """Give the places of elements so that each store has its turn, however many it has."""
+    rank = np.zeros(len(stores), np.int64)
+    for store in np.unique(stores).tolist():
+        own = np.flatnonzero(stores == store)
+        rank[own] = np.arange(len(own))
+    return np.argsort(rank, kind="stable")

@@ -316,10 +316,7 @@ class Engine:
             if not self._windows.held:
                 break
         answered = self.asked.judge(now_us, max(1, MOST_TOLD - len(transitions)))
-        # composites that name what changes now wait until that is written
-        must_wait = any(map(self._is_named, answered))
-        joined = [] if must_wait else self._joined.judge(now_us, now_us)
-        return [*transitions, *answered, *joined]
+        return [*transitions, *answered, *self._joined.judge(now_us, now_us)]
 
     def _judge_in_order(self, work: list[Work], now_us: int, transitions: list[Transition]) -> None:
         """Judge step by step; pause where composite alarms must wait for what is written first."""

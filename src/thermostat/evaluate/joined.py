@@ -30,6 +30,8 @@ class Joined:
         self._changed: set[int] = set()
         self._new: set[int] = set()
         self._levels: dict[int, int] = {}
+        self.held: set[int] = set()
+        """The residents that change as soon as it is written: alarms that name them wait for it."""
 
     def __contains__(self, number: int) -> bool:
         return number in self._alarms
@@ -197,11 +199,24 @@ class Joined:
             if not composite.is_open
             and self._schedules.is_open(composite.schedule, time_us)
             and self._leaves.are_known(composite.leaves)
+            and not self._is_to_wait(composite)
         ]
         self._find_levels(waiting)
         levels = self._levels
         lowest = min((levels[composite.number] for composite in waiting), default=0)
         return [composite for composite in waiting if levels[composite.number] == lowest]
+
+    def _is_to_wait(self, composite: Composite) -> bool:
+        """Tell whether an alarm that this one names is about to change."""
+        if not self.held:
+            return False
+        project_id = self._residents.project_id(composite.number)
+        named = (*composite.program.references, composite.program.suppressor)
+        return any(
+            self._residents.find_in(project_id, alarm_id) in self.held
+            for alarm_id in named
+            if alarm_id is not None
+        )
 
     def _find_levels(self, composites: list[Composite]) -> None:
         """Find how many alarms stand below each of these, at the most; a circle is cut somewhere.

@@ -49,6 +49,8 @@ REST = 20.0
 LONGEST_REST_S = 0.25
 AT_ONCE = 500
 """Transitions that are written in one transaction."""
+MOST_ANSWERED = 1_000
+"""Transitions that follow from what outside stores answered, in one pass."""
 WATERMARK_S = 1.0
 """How far judging has come is written this often, in seconds."""
 LONGEST_RETRY_AFTER_S = 30.0
@@ -203,7 +205,10 @@ class Evaluator:
         unfollowed = self._follow_changes()
         for poll in self._engine.asked.due(self._now_us()):
             self._ask(poll)
+        self._engine.asked.allow(MOST_ANSWERED)
         unwritten, judging_s = self._judge_all(now_us, time.perf_counter() - begun)
+        if self._engine.asked.is_behind:
+            self._due.set()
         failing = unwritten or unfollowed
         if not failing:
             self._note_progress()

@@ -167,6 +167,23 @@ class TestState:
         assert len(world.engine.evaluate(world.now * S)) == 3
         assert len(world.judge()) == 7
 
+    def test_what_is_not_allowed_now_waits_until_it_is(self):
+        world = World(*(asking(f"a{n}") for n in range(10)))
+        world.prometheus.value = 99.0
+        world.engine.asked.allow(4)
+        assert len(world.poll()) == 4
+        assert world.engine.asked.is_behind
+        world.engine.asked.allow(6)
+        assert len(world.judge()) == 6
+        assert not world.engine.asked.is_behind
+        assert len(world.prometheus.polls) == 1
+
+    def test_stores_take_turns_in_what_is_allowed(self):
+        world = World(*(asking(f"a{n}") for n in range(10)), asking("g", of_gnocchi()))
+        world.prometheus.value = world.gnocchi.value = 99.0
+        world.engine.asked.allow(2)
+        assert world.poll() == ["a0: alarm", "g: alarm"]
+
     def test_what_could_not_be_written_is_judged_again(self):
         world = World(asking())
         world.prometheus.value = 99.0

@@ -262,6 +262,42 @@ class TestReferences:
         values.update(x=99.0)
         assert world.run(60) == ["c: alarm"]
 
+    def test_wait_for_one_that_may_not_change_yet(self):
+        """The composite is not judged by its new leaf and the old state of the alarm it names."""
+        expression = AllOf((AlarmRef("b"), OutsideLeaf(promql("x"))))
+        world = World(
+            asking("a", promql("a")),
+            asking("b", promql("b")),
+            composite("c", expression),
+            composite("d", OutsideLeaf(promql("x"))),
+        )
+        values = {"a": 1.0, "b": 99.0, "x": 1.0}
+        answer_by_query(world, values)
+        world.poll()
+        values.update(a=99.0, b=1.0, x=99.0)
+        world.engine.asked.allow(1)
+        assert world.run(60) == ["a: alarm", "d: alarm"]
+        world.engine.asked.allow(1)
+        assert world.judge() == ["b: ok"]
+        values.update(b=99.0)
+        world.engine.asked.allow(10)
+        assert world.run(60) == ["b: alarm", "c: alarm"]
+
+    def test_are_not_waited_for_where_they_cannot_be_written(self):
+        world = World(asking("a", promql("a")), composite("c", Not(AlarmRef("a"))))
+        answer_by_query(world, {"a": 1.0})
+        world.poll()
+        assert world.state("c") == ALARM
+        answer_by_query(world, {"a": 99.0})
+        world.now += 60
+        for poll in world.due():
+            world.land(poll)
+        (lost,) = world.engine.evaluate(world.now * S)
+        world.edit("c", rule=CompositeRule(expression=AnyOf((AlarmRef("a"), AlarmRef("a")))))
+        assert [one.state for one in world.engine.evaluate(world.now * S)] == [OK]
+        world.engine.rejected(lost)
+        assert "a: alarm" in world.judge()
+
     def test_of_a_combination(self):
         rule = CombinationRule(alarm_ids=("a", "g"))
         world = World(asking("a"), asking("g", of_gnocchi()), asking("c", rule))
