@@ -9,13 +9,14 @@ from oslo_middleware.http_proxy_to_wsgi import HTTPProxyToWSGI
 
 from thermostat.api import errors
 from thermostat.api.alarms import AlarmResource, AlarmsResource, HistoryResource, StateResource
-from thermostat.api.auth import protect
+from thermostat.api.auth import has_no_authentication, protect
 from thermostat.api.capabilities import CapabilitiesResource
 from thermostat.api.context import ContextMiddleware
 from thermostat.api.description import DescriptionResource
 from thermostat.api.heads import answering_head
 from thermostat.api.health import HealthResource
 from thermostat.api.metrics import DatabaseMetrics, MetricsResource, RequestMetrics
+from thermostat.api.noauth import NotLoopback
 from thermostat.api.preview import PreviewResource
 from thermostat.api.publishers import SAMPLE_PATHS
 from thermostat.api.query import QueryAlarmsResource, QueryHistoryResource
@@ -37,6 +38,11 @@ def create_app(services: Services, conf: ConfigOpts) -> "WSGIApplication":
     protected = answering_head(protect(create_api(services), conf, services.registry))
     behind_proxy: WSGIApplication = HTTPProxyToWSGI(protected, conf)
     is_wanted = conf.oslo_middleware.enable_proxy_headers_parsing
+    if is_wanted and has_no_authentication(conf):
+        raise NotLoopback(
+            "[api] auth_mode = noauth cannot be behind a proxy, as [oslo_middleware] "
+            "enable_proxy_headers_parsing says: it would let everybody in whom the proxy does"
+        )
     return behind_proxy if is_wanted else protected  # it does nothing, but takes its time
 
 

@@ -34,6 +34,8 @@ ROLE = "service"
 """What the policy rule for sending samples sees of such a user."""
 REALM = "Thermostat samples"
 RETRY_AFTER_S = 5.0
+MAX_ADDRESS = 64
+"""How much of a sender's address is looked at and logged, in characters."""
 _OF_A_TOKEN = ("HTTP_X_AUTH_TOKEN", "HTTP_X_STORAGE_TOKEN")
 _KEPT = frozenset({"HTTP_X_OPENSTACK_REQUEST_ID"})
 
@@ -75,7 +77,8 @@ class PublisherCheck:
         """Pass the request on as its user, or refuse it: 401, 429, or 503 without the file."""
         try:
             name, password = parse_token(parse_header(environ))
-            address = environ.get("REMOTE_ADDR", "")
+            # Of a proxy's list the last one is what the proxy itself saw.
+            address = environ.get("REMOTE_ADDR", "").rpartition(",")[2].strip()[:MAX_ADDRESS]
             if not self._passwords.verify(name, password, address):
                 return self._refuse(start_response)
         except webob.exc.HTTPException:

@@ -22,9 +22,9 @@ ALICE = {"X-User-Id": "alice", "X-Project-Id": "p1", "X-Roles": "member,reader"}
 
 @pytest.fixture
 def make_client(services, tmp_path):
-    def make(host="127.0.0.1"):
+    def make(host="127.0.0.1", more=""):
         path = tmp_path / "thermostat.conf"
-        path.write_text(f"[api]\nauth_mode = noauth\nhost = {host}\n")
+        path.write_text(f"[api]\nauth_mode = noauth\nhost = {host}\n{more}")
         conf = cfg.ConfigOpts()
         conf([], default_config_files=[str(path)], default_config_dirs=[])
         app = create_app(services, conf)
@@ -97,6 +97,10 @@ class TestHost:
     def test_anything_else_is_refused(self, make_client, host):
         with pytest.raises(NotLoopback, match="loopback"):
             make_client(host)
+
+    def test_a_proxy_is_refused(self, make_client):
+        with pytest.raises(NotLoopback, match="proxy"):
+            make_client(more="[oslo_middleware]\nenable_proxy_headers_parsing = true\n")
 
 
 @contextmanager

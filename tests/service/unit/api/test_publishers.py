@@ -45,11 +45,12 @@ def users(tmp_path):
 
 @pytest.fixture
 def make_client(services, tmp_path):
-    def make(users):
+    def make(users, *, behind_proxy=False):
         path = tmp_path / "thermostat.conf"
         path.write_text(
             "[keystone_authtoken]\nwww_authenticate_uri = http://127.0.0.1:9/v3\n"
             f"[ingest]\nbasic_auth_user_file = {users}\n"
+            f"[oslo_middleware]\nenable_proxy_headers_parsing = {behind_proxy}\n"
         )
         conf = cfg.ConfigOpts()
         conf([], default_config_files=[str(path)], default_config_dirs=[])
@@ -300,6 +301,15 @@ class TestCost:
                 times.append(time.thread_time() - begun)
         assert len(tried) == 6
         assert min(took["nobody"]) > 0.5 * min(took["ceilometer"])
+
+    @pytest.mark.parametrize("behind_proxy", [False, True])
+    def test_a_sender_cannot_name_its_address(self, make_client, users, behind_proxy):
+        """A proxy appends what it sees to the list; what stands before is the sender's word."""
+        client = make_client(users, behind_proxy=behind_proxy)
+        for number in range(6):
+            forged = {"X-Forwarded-For": f"10.0.0.{number}, 192.0.2.1"}
+            answer = post(client, headers={**basic("ceilometer", f"{number}"), **forged})
+        assert answer.status_code == 429
 
     def test_throttled_requests_are_429(self, client):
         for number in range(5):
