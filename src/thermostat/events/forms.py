@@ -79,7 +79,7 @@ def _known(message: Mapping[str, Any], flat: Mapping[str, Any]) -> Mapping[str, 
     project_id = _owner(flat, fields) or _first(context, "project_id", "tenant_id", "tenant")
     known = {
         "service": message.get("publisher_id"),
-        "request_id": context.get("request_id"),
+        "request_id": _first(flat, "request_id") or _first(context, "request_id"),
         "user_id": _first(flat, "user_id") or _first(context, "user_id", "user"),
         "project_id": project_id,
         "tenant_id": project_id,

@@ -19,6 +19,7 @@ from tests.service.waiting import wait_until
 from thermostat import opts
 from thermostat.db.alarms import AlarmRepository
 from thermostat.db.outbox import Outbox
+from thermostat.db.paging import Page, SortKey
 from thermostat.events.listener import EventListener
 
 NOW_US = 1_795_575_601_000_000
@@ -63,6 +64,8 @@ class World:
     options: dict[str, Any] = field(default_factory=dict)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     listener: EventListener | None = None
+
+    newest_first = Page(sort=[SortKey("position", descending=True)])
 
     def start(self, *, connected: bool = True, **options: Any) -> None:
         conf = cfg.ConfigOpts()
