@@ -11,7 +11,7 @@ from thermostat.alarms.model import Standing, Transition
 from thermostat.evaluate import decide
 from thermostat.evaluate.answered import explain
 from thermostat.evaluate.joined import Joined, action_bits
-from thermostat.evaluate.polled import SETTLED, Polled
+from thermostat.evaluate.polled import UNTOLD, Polled
 from thermostat.evaluate.polls import Poll, Wanted
 from thermostat.evaluate.residents import Residents
 from thermostat.evaluate.schedules import Schedules
@@ -59,6 +59,7 @@ class Asked:
         self._polled.state[slot] = decide.NUMBERS[alarm.state]
         self._polled.schedule[slot] = self._schedules.number(alarm.time_constraints)
         self._polled.repeats[slot] = action_bits(alarm) if alarm.repeat_actions else 0
+        self._polled.told[slot] = UNTOLD  # its reason may be another one now
         self._polled.frozen[slot] = False
 
     def remove(self, number: int) -> None:
@@ -144,11 +145,7 @@ class Asked:
         lacking: NDArray[np.bool_] = (after == decide.UNKNOWN) & ~changed
         found = np.flatnonzero(lacking)
         if len(found):
-            told = self._polled.told[slots[found]]
-            reasons = self._polled.reasons(slots[found])
-            lacking[found] = (told != reasons) & (told != SETTLED)
-            # what was told before a restart is not known: it was this
-            self._polled.told[slots[found]] = np.where(told == SETTLED, reasons, told)
+            lacking[found] = self._polled.told[slots[found]] != self._polled.reasons(slots[found])
         return lacking
 
     def _tell(

@@ -78,7 +78,6 @@ class Opening:
             state=alarm.state,
             schedule=schedules.number(alarm.time_constraints),
             repeats=action_bits(alarm) if alarm.repeat_actions else 0,
-            is_told=alarm.is_told,
         )
 
     def add_composite(

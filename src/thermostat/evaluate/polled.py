@@ -24,9 +24,7 @@ from thermostat.outside.base import Answer, Question
 
 LATE_S = 10
 """An alarm is late when its question has been due for so long, in seconds."""
-SETTLED = -1
-"""Told, but not known what: before a restart."""
-UNTOLD = -2
+UNTOLD = -1
 NOTHING = 0
 """The number of the reason where there is none."""
 MOST_REASONS = 10_000
@@ -142,7 +140,7 @@ class Polled:
         self.state[slots] = [decide.NUMBERS[state] for state in wanted.states]
         self.schedule[slots] = wanted.schedules
         self.repeats[slots] = wanted.repeats
-        self.told[slots] = np.where(wanted.told, SETTLED, UNTOLD)
+        self.told[slots] = UNTOLD
         self.is_leaf[slots] = wanted.is_leaf
         self.fresh[slots] = wanted.fresh
         for slot, rule, project_id in zip(slots.tolist(), rules, wanted.projects, strict=True):

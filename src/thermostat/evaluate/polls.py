@@ -62,7 +62,6 @@ class Wanted:
     states: list[State] = field(default_factory=list)
     schedules: list[int] = field(default_factory=list)
     repeats: list[int] = field(default_factory=list)
-    told: list[bool] = field(default_factory=list)
     is_leaf: list[bool] = field(default_factory=list)
     fresh: list[bool] = field(default_factory=list)
     """Whether its state says nothing before the first answer."""
@@ -88,7 +87,6 @@ class Wanted:
         state: State,
         schedule: int = ALWAYS,
         repeats: int = 0,
-        is_told: bool = True,
         is_leaf: bool = False,
         is_fresh: bool = False,
     ) -> None:
@@ -99,7 +97,6 @@ class Wanted:
         self.states.append(state)
         self.schedules.append(schedule)
         self.repeats.append(repeats)
-        self.told.append(is_told)
         self.is_leaf.append(is_leaf)
         self.fresh.append(is_fresh)
 

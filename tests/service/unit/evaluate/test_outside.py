@@ -373,6 +373,20 @@ class TestStores:
         assert len(world.quiet) == 2
         assert "too many series" in world.reason()
 
+    def test_why_is_told_anew_after_a_restart_and_after_an_edit(self):
+        world = World(asking())
+        world.prometheus.value = None
+        world.poll()
+        world.restart()
+        world.prometheus.answer = lambda *_: Answer((None,), "too many series")
+        world.poll()
+        assert "too many series" in world.reason()
+        world.edit(state_reason="Manually set via API")
+        world.run(60)
+        assert "too many series" in world.reason()
+        world.run(60)
+        assert len(world.quiet) == 3
+
     @pytest.mark.parametrize("nonsense", [(99.0,), (), (1.0, 2.0, 3.0), ("x", "y")])
     def test_what_are_no_datapoints_costs_only_its_own(self, nonsense):
         world = World(*(asking(one, promql(one, evaluation_periods=2)) for one in "abc"))
