@@ -15,13 +15,15 @@ from thermostat.db.paging import Page, sorted_by
 Found = TypeVar("Found")
 LIMIT_S = 10.0
 """How long a search may take."""
+MOST_FOUND = 100_000
+"""How many rows a search may give."""
 _ROWS_AT_ONCE = 1000
 _STEPS_AT_ONCE = 20_000
 """How many of SQLite's instructions run between two looks at the clock."""
 
 
 class TooLong(Exception):  # noqa: N818 - it names what was asked for
-    """A search took longer than it may; the message says so."""
+    """A search took longer, or found more, than it may; the message says so."""
 
 
 def search(
@@ -48,6 +50,8 @@ def search(
                 raise _too_long(limit_s)
             values: Any = row._mapping
             if holds(in_python, values):
+                if len(found) == MOST_FOUND:
+                    raise TooLong(f"more than {MOST_FOUND} are found")
                 found.append(read(row))
                 if len(found) == page.limit:
                     break

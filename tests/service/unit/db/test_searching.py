@@ -4,6 +4,7 @@ import time
 import pytest
 from sqlalchemy import text
 
+from tests.service.alarm_support import ALICE, make_alarm
 from thermostat.db.filters import Compare, Comparison, Matches, Opposite
 from thermostat.db.paging import Page, SortKey
 from thermostat.db.searching import TooLong, _time_limit, search
@@ -38,6 +39,16 @@ def test_rows_are_judged_no_longer_than_they_may(engine):
     wanted = Opposite(Matches("name", "x", slow))
     with engine.begin() as connection, pytest.raises(TooLong, match=r"longer than 0\.001 seconds"):
         search(connection, list(ALARM.c), wanted, BY_NAME, read=tuple, limit_s=0.001)
+
+
+def test_no_more_is_found_than_may_be(alarms, monkeypatch):
+    monkeypatch.setattr("thermostat.db.searching.MOST_FOUND", 2)
+    for number in range(3):
+        alarms.create(make_alarm(alarm_id=f"a{number}"), ALICE)
+    everything = Compare("name", Comparison.EQ, "busy")
+    with pytest.raises(TooLong, match="more than 2 are found"):
+        alarms.search(everything, BY_NAME)
+    assert len(alarms.search(everything, Page(sort=BY_NAME.sort, limit=2))) == 2
 
 
 @pytest.mark.usefixtures("alarm")
