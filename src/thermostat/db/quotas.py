@@ -7,8 +7,9 @@ changes last: so two at once cannot pass a limit together, and neither counts al
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Connection, TextClause, select, text, update
 
 from thermostat.alarms.model import Alarm
 from thermostat.db.tables import ALARM_OWNER
@@ -19,12 +20,6 @@ PROJECT = "project"
 USER = "user"
 
 _Owner = tuple[str, str]
-_COUNT = text(
-    "INSERT INTO alarm_owner (kind, owner_id, alarms) VALUES (:kind, :owner_id, :change)"
-    " ON CONFLICT (kind, owner_id)"
-    " DO UPDATE SET alarms = alarm_owner.alarms + excluded.alarms"
-    " RETURNING alarms, alarm_quota"
-)
 _SET = text(
     "INSERT INTO alarm_owner (kind, owner_id, alarms, alarm_quota)"
     " VALUES (:kind, :owner_id, 0, :alarm_quota)"
@@ -60,17 +55,35 @@ def count(connection: Connection, before: Alarm | None, after: Alarm | None, usu
         if alarm is not None:
             changes[PROJECT, alarm.project_id] += change
             changes[USER, alarm.user_id] += change
-    for kind, owner_id in sorted(changes):  # in one order, so that no two wait for each other
-        change = changes[kind, owner_id]
-        if not change:
-            continue
-        counted, quota = connection.execute(
-            _COUNT, {"kind": kind, "owner_id": owner_id, "change": change}
-        ).one()
+    # in one order, so that no two transactions wait for each other
+    rows = sorted((*owner, change) for owner, change in changes.items() if change)
+    if not rows:
+        return
+    values = {
+        f"{name}_{place}": value
+        for place, row in enumerate(rows)
+        for name, value in zip(("kind", "owner", "change"), row, strict=True)
+    }
+    for kind, owner_id, counted, quota in connection.execute(_counting(len(rows)), values):
         default = usual.project if kind == PROJECT else usual.user
         limit = default if quota is None else quota
-        if after is not None and change > 0 and UNLIMITED < limit < counted:
+        if after is not None and changes[kind, owner_id] > 0 and UNLIMITED < limit < counted:
             raise OverQuota(after, kind, limit)
+
+
+@cache
+def _counting(owners: int) -> TextClause:
+    """Give the statement that changes the counts of so many owners, in their order."""
+    rows = [f"(:kind_{place}, :owner_{place}, :change_{place})" for place in range(owners)]
+    return text(_COUNT.format(rows=", ".join(rows)))
+
+
+_COUNT = (
+    "INSERT INTO alarm_owner (kind, owner_id, alarms) VALUES {rows}"
+    " ON CONFLICT (kind, owner_id)"
+    " DO UPDATE SET alarms = alarm_owner.alarms + excluded.alarms"
+    " RETURNING kind, owner_id, alarms, alarm_quota"
+)
 
 
 def quota_of(connection: Connection, project_id: str, usual: Limits) -> int:
