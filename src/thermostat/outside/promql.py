@@ -268,10 +268,7 @@ class _Writer:
 
 def _verify(text: str, selectors: int, label: str | None, project_id: str) -> None:
     """Raise PromQLError unless an independent parser finds what was meant."""
-    try:
-        root: Expr = promql_parser.parse(text)
-    except ValueError as error:
-        raise PromQLError(f"is no PromQL: {error}") from None
+    root = _parsed(text)
     found = 0
     for node in _nodes(root):
         if isinstance(node, VectorSelector):
@@ -285,6 +282,19 @@ def _verify(text: str, selectors: int, label: str | None, project_id: str) -> No
     kind = _type_of(root)
     if kind is not None:
         raise PromQLError(f"gives {kind}, not an instant vector or a scalar")
+
+
+def _parsed(text: str) -> Expr:
+    try:
+        root: Expr = promql_parser.parse(text)
+    except ValueError as error:
+        raise PromQLError(f"is no PromQL: {error}") from None
+    except BaseException as error:
+        # The parser's panics are no Exceptions: one ended the thread that serves the request.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise PromQLError(f"cannot be parsed: {error}") from None
+    return root
 
 
 def _is_scoped(selector: VectorSelector, label: str | None, project_id: str) -> bool:

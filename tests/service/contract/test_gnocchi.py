@@ -350,6 +350,17 @@ class TestUnavailable:
         with broken(status, body) as url, pytest.raises(OutsideUnavailable):
             answers(connected(url), project, of_resource(new_id()), of_group({}))
 
+    def test_what_nobody_is_asked_does_not_hide_it(self, project):
+        with pytest.raises(OutsideUnavailable):
+            answers(
+                connected("http://127.0.0.1:9"),
+                project,
+                of_metrics(["x"]),
+                of_metrics([new_id()], "last"),
+                of_group({}, "last"),
+                of_resource(new_id()),
+            )
+
     def test_it_hangs(self, project):
         with broken(200, b"{}", delay_s=30) as url:
             began = time.monotonic()

@@ -96,7 +96,7 @@ class GnocchiApi:
         return decoded
 
     def project_named(self, name: str, domain_name: str, deadline: Deadline) -> str | None:
-        """Give the id of a project; None if there is none or Keystone does not tell us."""
+        """Give the id of a project; None if Keystone knows, or shows us, none. Raises Failed."""
         access = getattr(self._auth, "get_access", None)
         if access is None:
             return None
@@ -104,15 +104,20 @@ class GnocchiApi:
             own = access(self._session)
             if own.project_name == name and own.project_domain_name == domain_name:
                 return str(own.project_id)
-            projects: list[dict[str, Any]] = self._session.get(
-                f"/v3/projects?name={name}",
+            answer = self._session.get(
+                "/v3/projects",
+                params={"name": name},
                 auth=self._auth,
                 endpoint_filter={"service_type": "identity", "interface": "public"},
                 timeout=max(_SHORTEST_S, min(self._timeout_s, deadline.left_s())),
                 log=False,
-            ).json()["projects"]
-        except (exceptions.ClientException, KeyError, ValueError):
+            )
+            projects: list[dict[str, Any]] = answer.json()["projects"]
+        except (exceptions.Forbidden, exceptions.NotFound):
             return None
+        except (exceptions.ClientException, KeyError, ValueError) as error:
+            reason = f"Keystone cannot be asked: {type(error).__name__}"
+            raise Failed(reason, unreachable=True) from None
         return str(projects[0]["id"]) if projects else None
 
     def _answer(

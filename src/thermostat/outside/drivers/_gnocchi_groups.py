@@ -20,7 +20,7 @@ from thermostat.outside.drivers._measures import (
     newest,
     read,
 )
-from thermostat.outside.drivers._together import Deadline, Together, in_turn
+from thermostat.outside.drivers._together import Deadline, Given, Together, in_turn
 from thermostat.outside.gnocchi_query import GnocchiQueryError, of_project, parsed
 
 _NO_SUCH_METHOD = "Metrics with unknown aggregation"
@@ -46,6 +46,8 @@ class _Outcome:
     reason: str = ""
     failed: bool = False
     """Whether Gnocchi could not do its work."""
+    asked: bool = True
+    """Whether Gnocchi was asked at all."""
 
 
 class GroupRequests:
@@ -66,22 +68,22 @@ class GroupRequests:
         now_us: int,
         agents_id: str | None,
         deadline: Deadline,
-    ) -> tuple[Sequence[Answer], Sequence[str]]:
-        """Give an answer for each question, and why Gnocchi could not do its work, for each so."""
+    ) -> Given:
+        """Give an answer for each question."""
         asked = [_shape(one, now_us, scoped=agents_id is not None) for one in questions]
         shapes = in_turn(dict.fromkeys(asked), lambda shape: shape.project_id)
         poll = _Poll(self._api, agents_id, deadline)
         outcomes = dict(zip(shapes, self._together.each(poll.ask, shapes), strict=True))
-        answers, failures = [], []
-        for shape in asked:
-            outcome = outcomes[shape]
-            if outcome.failed:
-                failures.append(outcome.reason)
-            if outcome.measures is None:
-                answers.append(Answer((None,) * shape.window.points, outcome.reason))
-            else:
-                answers.append(Answer(newest(outcome.measures, shape.window, shape.method)))
-        return answers, failures
+        answers = [_answer(shape, outcomes[shape]) for shape in asked]
+        failure = next((one.reason for one in outcomes.values() if one.failed), "")
+        served = any(one.asked and not one.failed for one in outcomes.values())
+        return Given(answers, failure, served)
+
+
+def _answer(shape: _Shape, outcome: _Outcome) -> Answer:
+    if outcome.measures is None:
+        return Answer((None,) * shape.window.points, outcome.reason)
+    return Answer(newest(outcome.measures, shape.window, shape.method))
 
 
 def _shape(question: Question, now_us: int, *, scoped: bool) -> _Shape:
@@ -110,14 +112,15 @@ class _Poll:
         if hindrance:
             return _Outcome(reason=hindrance, failed=True)
         if not can_join(shape.method):
-            return _Outcome(reason=f"{shape.method} cannot be taken over several metrics")
+            reason = f"{shape.method} cannot be taken over several metrics"
+            return _Outcome(reason=reason, asked=False)
         try:
             query = parsed(shape.query)
             if self._agents_id is not None:
                 query = of_project(query, shape.project_id, self._agents_id)
             return _Outcome(self._measures(shape, query))
         except (GnocchiQueryError, Refused) as error:
-            return _Outcome(reason=str(error))
+            return _Outcome(reason=str(error), asked=isinstance(error, Refused))
         except Failed as error:
             if error.unreachable:
                 self._unreachable = str(error)

@@ -4,7 +4,10 @@
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
+
+from thermostat.outside.base import Answer
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -19,6 +22,18 @@ class Deadline:
     def left_s(self) -> float:
         """Give the seconds that are left, never negative."""
         return max(0.0, self._at_s - time.monotonic())
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What came of questions that were asked together."""
+
+    answers: Sequence[Answer]
+    """In the order of the questions."""
+    failure: str = ""
+    """Why a request failed, if one did."""
+    served: bool = False
+    """Whether the store answered to any of them, be it by refusing it."""
 
 
 class Together:

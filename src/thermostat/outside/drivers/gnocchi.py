@@ -7,6 +7,7 @@ aggregated here. Rules over a group of resources share a request if they ask the
 group. Rates are taken metric by metric, before any aggregate over metrics.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 
@@ -29,6 +30,7 @@ from thermostat.outside.drivers._measures import can_join
 from thermostat.outside.drivers._together import Deadline, Together
 from thermostat.outside.gnocchi_query import GnocchiQueryError, of_project, parsed
 
+LOG = logging.getLogger(__name__)
 GROUP = cfg.OptGroup("gnocchi", title="A Gnocchi, for gnocchi_* rules")
 OPTS = [
     cfg.BoolOpt(
@@ -149,18 +151,22 @@ class GnocchiStore:
     def ask(self, questions: Sequence[Question], now_us: int) -> Sequence[Answer]:
         """Ask for all in as few requests as Gnocchi allows."""
         deadline = Deadline(self._timeout_s)
-        agents_id = self._agents_project(deadline)
+        try:
+            agents_id = self._agents_project(deadline)
+        except Failed as error:
+            raise OutsideUnavailable(str(error)) from None
         groups = [at for at, one in enumerate(questions) if _is_group(one.rule)]
         others = [at for at, one in enumerate(questions) if not _is_group(one.rule)]
         answers: dict[int, Answer] = {}
-        failures: list[str] = []
+        failure, served = "", False
         for requests, places in ((self._metrics, others), (self._groups, groups)):
             wanted = [questions[at] for at in places]
-            given, failed = requests.ask(wanted, now_us, agents_id, deadline)
-            answers.update(zip(places, given, strict=True))
-            failures += failed
-        if questions and len(failures) == len(questions):
-            self._must_answer(failures[0])
+            given = requests.ask(wanted, now_us, agents_id, deadline)
+            answers.update(zip(places, given.answers, strict=True))
+            failure = failure or given.failure
+            served = served or given.served
+        if failure and not served:
+            self._must_answer(failure)
         return [answers[at] for at in range(len(questions))]
 
     def _must_answer(self, reason: str) -> None:
@@ -176,7 +182,10 @@ class GnocchiStore:
             return None
         if time.monotonic() >= self._agents_until_s:
             name, domain_name = self._agents
-            self._agents_id = self._api.project_named(name, domain_name, deadline) or name
+            found = self._api.project_named(name, domain_name, deadline)
+            if found is None:
+                LOG.warning("Keystone shows no project %s: it is taken for the id of one", name)
+            self._agents_id = found or name
             self._agents_until_s = time.monotonic() + _OWNER_REMEMBERED_S
         return self._agents_id
 

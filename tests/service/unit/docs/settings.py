@@ -16,10 +16,12 @@ from oslo_config import cfg
 from tests.lab import Lab
 from tests.service.unit.docs.blocks import ROOT
 from tests.service.unit.docs.commands import ansible
+from thermostat.alarms.outside import OutsideRule
 from thermostat.api.openapi.document import document
 from thermostat.api.policies import list_rules, load_enforcer
 from thermostat.events.opts import OPTS
 from thermostat.notify.transports.base import Notification
+from thermostat.outside.base import Answer, Question
 from thermostat.samples.model import Sample, SampleType
 
 FOREIGN_OPTIONS = {("DEFAULT", "plugin_dirs"): "heat.conf"}
@@ -158,8 +160,11 @@ def _class(text, _tools):
         "cfg": cfg,
         "ConfigOpts": cfg.ConfigOpts,
         "LOAD_OPTS": [],
-        "OPTS": [],
+        "OPTS": [cfg.StrOpt("endpoint")],
         "Sequence": Sequence,
+        "Question": Question,
+        "Answer": Answer,
+        "OutsideRule": OutsideRule,
         "Sample": Sample,
         "SampleType": SampleType,
         "Notification": Notification,
@@ -173,3 +178,5 @@ def _class(text, _tools):
     if hasattr(instance, "poll"):
         assert all(isinstance(sample, Sample) for sample in instance.poll(1))
         instance.close()
+    if hasattr(instance, "ask"):
+        assert instance.types == frozenset()  # it is not configured

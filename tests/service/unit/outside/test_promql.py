@@ -105,6 +105,10 @@ def test_scoped(query, expected):
         ('up{a=~"["}', "no PromQL"),
         ("up\x00", "character 3"),
         ("été", "character 1"),
+        # The parser panics.
+        ("rate(up[18446744073709551616])", "cannot be parsed"),
+        ("up offset 1e300", ""),
+        ("rate(up[99999999999999y])", "duration"),
         ("info(up)", "other series"),
         ("INFO (up)", "other series"),
         ("nosuch(up)", "nosuch"),
