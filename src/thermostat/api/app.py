@@ -19,7 +19,7 @@ from thermostat.api.metrics import DatabaseMetrics, MetricsResource, RequestMetr
 from thermostat.api.noauth import NotLoopback
 from thermostat.api.preview import PreviewResource
 from thermostat.api.publishers import SAMPLE_PATHS
-from thermostat.api.query import QueryAlarmsResource, QueryHistoryResource
+from thermostat.api.query import search_resources
 from thermostat.api.quotas import ProjectQuotasResource, QuotasResource
 from thermostat.api.results import ResultsResource
 from thermostat.api.root import RootResource, VersionResource
@@ -71,8 +71,9 @@ def create_api(services: Services) -> falcon.App[Any, Any]:
         app.add_route(path, samples)
     app.add_route("/v2/capabilities", CapabilitiesResource(services))
     app.add_route("/v2/metrics", ResultsResource(services))
-    app.add_route("/v2/query/alarms", QueryAlarmsResource(services))
-    app.add_route("/v2/query/alarms/history", QueryHistoryResource(services))
+    of_alarms, of_history = search_resources(services)
+    app.add_route("/v2/query/alarms", of_alarms)
+    app.add_route("/v2/query/alarms/history", of_history)
     app.add_route("/v2/quotas", QuotasResource(services))
     app.add_route("/v2/quotas/{project_id}", ProjectQuotasResource(services))
     app.add_route("/v2/meters/{meter}/statistics", Statistics(services))

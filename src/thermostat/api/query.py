@@ -6,6 +6,7 @@ finds those of the own project only, and may not name another one.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 
 import falcon
 import msgspec
@@ -13,9 +14,11 @@ import msgspec
 from thermostat.api import alarm_form, policies
 from thermostat.api.alarms import AlarmNoun
 from thermostat.api.body import read_object
-from thermostat.api.context import authorize, own_project
+from thermostat.api.context import authorize, caller, own_project
 from thermostat.api.conversion import convert
 from thermostat.api.filters import ALARM_FIELDS, EVENT_FIELDS, Field, decode_filter, decode_order
+from thermostat.api.services import Services
+from thermostat.api.turns import Turns
 from thermostat.db.filters import (
     EVERYTHING,
     Compare,
@@ -30,6 +33,10 @@ from thermostat.db.filters import (
 from thermostat.db.paging import Page, SortKey
 
 MOST_ROWS = 2**31 - 1
+MOST_AT_ONCE = 2
+"""Searches that one project may do at the same time."""
+WAIT_S = 2.0
+"""How long one more waits for its turn."""
 
 
 class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,8 +50,21 @@ class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many to give."""
 
 
+def search_resources(services: Services) -> tuple["QueryAlarmsResource", "QueryHistoryResource"]:
+    """Give the resources of both searches, which share their turns."""
+    turns = Turns(MOST_AT_ONCE, WAIT_S)
+    return QueryAlarmsResource(services, turns), QueryHistoryResource(services, turns)
+
+
 class _Search(AlarmNoun):
     """What the searches share."""
+
+    def __init__(self, services: Services, turns: Turns) -> None:
+        super().__init__(services)
+        self._turns = turns
+
+    def _turn(self, req: falcon.Request) -> AbstractContextManager[None]:
+        return self._turns.of(caller(req).project_id or "", "searches")
 
     def _wanted(
         self, req: falcon.Request, fields: Mapping[str, Field], owner: str, last: SortKey
@@ -75,7 +95,8 @@ class QueryAlarmsResource(_Search):
         authorize(self._services.enforcer, req, policies.QUERY_ALARMS)
         last = SortKey("alarm_id", descending=True)
         wanted, page = self._wanted(req, ALARM_FIELDS, "project_id", last)
-        found = self._services.alarms.search(wanted, page)
+        with self._turn(req):
+            found = self._services.alarms.search(wanted, page)
         resp.content_type = falcon.MEDIA_JSON
         resp.data = msgspec.json.encode([self._shown(req, alarm) for alarm in found])
 
@@ -88,7 +109,8 @@ class QueryHistoryResource(_Search):
         authorize(self._services.enforcer, req, policies.QUERY_HISTORY)
         last = SortKey("position", descending=True)
         wanted, page = self._wanted(req, EVENT_FIELDS, "on_behalf_of", last)
-        found = self._services.alarms.search_history(wanted, page)
+        with self._turn(req):
+            found = self._services.alarms.search_history(wanted, page)
         resp.content_type = falcon.MEDIA_JSON
         resp.data = msgspec.json.encode([alarm_form.encode_event(event) for event in found])
 

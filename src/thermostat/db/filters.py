@@ -146,6 +146,16 @@ def _has_matches(part: Filter) -> bool:
     return isinstance(part, Matches)
 
 
+def columns_of(part: Filter) -> set[str]:
+    """Give the names of the columns that a filter is about."""
+    match part:
+        case Every(parts) | Some(parts):
+            return {name for one in parts for name in columns_of(one)}
+        case Opposite(inner):
+            return columns_of(inner)
+    return {part.column}
+
+
 def condition(part: Filter, table: Table, dialect: str) -> ColumnElement[bool]:
     """Give the filter as SQL; it must be without regular expressions."""
     match part:
