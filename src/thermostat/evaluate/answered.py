@@ -108,6 +108,8 @@ def explain(rule: OutsideRule, answer: Answer, before: State, after: State) -> R
             "disposition": disposition,
             "count": count,
             "most_recent": most_recent,
+            "threshold": rule.threshold,
+            "comparison_operator": rule.comparison_operator,
             "datapoints": [{"value": value} for value in values],
         },
     )

@@ -100,6 +100,8 @@ def explain(
             "disposition": disposition,
             "count": count,
             "most_recent": most_recent,
+            "threshold": rule.threshold,
+            "comparison_operator": rule.comparison_operator,
             "datapoints": [
                 {
                     "period_start": point.start_us / 1e6,

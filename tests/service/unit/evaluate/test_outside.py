@@ -112,6 +112,8 @@ class TestState:
             "disposition": "outside",
             "count": 2,
             "most_recent": 61.25,
+            "threshold": 50.0,
+            "comparison_operator": "gt",
             "datapoints": [{"value": 60.5}, {"value": 61.25}],
         }
         assert (told.step_us, told.timestamp_us) == (world.now * S, world.now * S)

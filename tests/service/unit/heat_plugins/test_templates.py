@@ -35,7 +35,10 @@ def validate(cloud: Any, template: dict[str, Any]) -> Any:
     return stack
 
 
-@pytest.mark.parametrize("name", ["talk.template", "trust.yaml"])
+@pytest.mark.parametrize(
+    "name",
+    ["talk.template", "trust.yaml", "weekdays.yaml", "cpu-and-memory.yaml", "steps.yaml"],
+)
 def test_is_valid(cloud, name):
     validate(cloud, load(name))
 
@@ -46,7 +49,7 @@ def test_the_documents_examples_are_valid(cloud, text):
 
 
 def test_the_document_has_examples():
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5
 
 
 @pytest.mark.parametrize("name", ["CPUAlarmHigh", "CPUAlarmLow"])

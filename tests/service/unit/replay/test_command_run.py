@@ -147,7 +147,7 @@ def test_bad_lines(run, alarm, tmp_path):
     path.write_text("nonsense\n" + Path(AS_JSON).read_text())
     status, output, errors = run("--alarm", alarm, "--samples", path)
     assert (status, output) == (2, "")
-    assert errors.startswith(f"thermostat-replay: {path}:1: the line cannot be read: ")
+    assert errors.startswith(f"thermostat-replay: {path}:1: the line is not valid JSON: ")
     assert errors.endswith("(--skip-bad-lines goes on)\n")
     status, output, errors = run("--alarm", alarm, "--samples", path, "--skip-bad-lines")
     assert status == 0

@@ -126,8 +126,8 @@ def test_any_metadata_is_read_from_a_dictionary_as_from_json(value):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("{", "the line cannot be read"),
-        ("nothing", "the line cannot be read"),
+        ("{", "the line is not valid JSON"),
+        ("nothing", "the line is not valid JSON"),
         (json.dumps({**SAMPLE, "volume": "much"}), "volume: Expected `float`, got `str`"),
         (json.dumps([SAMPLE, {**SAMPLE, "type": "x"}]), "sample 1: type: Invalid enum value"),
         (json.dumps({**ON_THE_BUS, "counter_volume": None}), "counter_volume: Expected `float`"),

@@ -1,0 +1,369 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OS::Metering::ScalingPolicy: how a signal changes the size of one of Heat's own groups.
+
+A signal that the group cannot follow at once waits in the thread that Heat handles it in: one per
+policy, since one that comes meanwhile only renews it. It is taken up when the group is free, if its
+alarm is still in the state that was signalled.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from heat.common import exception, grouputils
+from heat.common.i18n import _
+from heat.engine import attributes, constraints, properties, resource, support
+from heat.engine import stack as stacks
+from heat.engine.resources.openstack.heat import scaling_policy as heat_policy
+from heat.scaling import scalingutil
+from oslo_log import log as logging
+
+from . import client, scaling
+
+LOG = logging.getLogger(__name__)
+_Schema = properties.Schema
+
+POLL_S = 2.0
+"""A signal that waits looks at the group this often, in seconds."""
+LONGEST_WAIT_S = 3600.0
+"""After so many seconds a signal that waits is given up."""
+FORGOTTEN_S = 60.0
+"""A waiting signal that nobody has renewed for so many seconds has died with its engine."""
+MOST_ACTIVITIES = 20
+SCALED_AT = "metering_scaled_{}_at"
+"""The group's datum that says when a policy of this type last changed its size, by direction."""
+WAITING, SEEN = "waiting_signal", "waiting_signal_seen_at"
+"""The policy's data about a signal that waits: its details, and when it last looked."""
+
+
+class ScalingPolicy(heat_policy.AutoScalingPolicy):
+    """A policy that changes the size of a group when it is signalled.
+
+    The group is an OS::Heat::AutoScalingGroup or an AWS::AutoScaling::AutoScalingGroup. A simple
+    policy has one adjustment; one with steps picks the adjustment by how far the alarm's metric is
+    past its threshold. Growing and shrinking cool down apart from each other. A signal that comes
+    while the group is busy or cools down is not lost: it waits, and is taken up if it still holds.
+    """
+
+    PROPERTIES = (
+        GROUP, ADJUSTMENT_TYPE, SCALING_ADJUSTMENT, STEP_ADJUSTMENTS, MIN_ADJUSTMENT_STEP,
+        COOLDOWN, SCALE_OUT_COOLDOWN, SCALE_IN_COOLDOWN,
+    ) = (
+        "auto_scaling_group_id", "adjustment_type", "scaling_adjustment", "step_adjustments",
+        "min_adjustment_step", "cooldown", "scale_out_cooldown", "scale_in_cooldown",
+    )  # fmt: skip
+
+    STEP_KEYS = (
+        LOWER_BOUND, UPPER_BOUND, STEP_ADJUSTMENT,
+    ) = (
+        "lower_bound", "upper_bound", "scaling_adjustment",
+    )  # fmt: skip
+
+    ATTRIBUTES = (
+        ALARM_URL, SIGNAL_URL, ACTIVITIES,
+    ) = (
+        "alarm_url", "signal_url", "activities",
+    )  # fmt: skip
+
+    properties_schema = {  # noqa: RUF012 - Heat's own form
+        GROUP: _Schema(_Schema.STRING, _("The group: a reference to it."), required=True),
+        ADJUSTMENT_TYPE: _Schema(
+            _Schema.STRING,
+            _("What an adjustment is: so many members more or less, a size, or a percentage."),
+            required=True,
+            constraints=[
+                constraints.AllowedValues(
+                    [
+                        scalingutil.CHANGE_IN_CAPACITY,
+                        scalingutil.EXACT_CAPACITY,
+                        scalingutil.PERCENT_CHANGE_IN_CAPACITY,
+                    ]
+                )
+            ],
+            update_allowed=True,
+        ),
+        SCALING_ADJUSTMENT: _Schema(
+            _Schema.NUMBER,
+            _("The adjustment of a simple policy; a policy with steps has none."),
+            update_allowed=True,
+        ),
+        STEP_ADJUSTMENTS: _Schema(
+            _Schema.LIST,
+            _("The adjustments by how far the metric is past the alarm's threshold."),
+            schema=_Schema(
+                _Schema.MAP,
+                schema={
+                    LOWER_BOUND: _Schema(
+                        _Schema.NUMBER, _("From this far past the threshold on; none: any.")
+                    ),
+                    UPPER_BOUND: _Schema(
+                        _Schema.NUMBER, _("Up to, not including, this far past it; none: any.")
+                    ),
+                    STEP_ADJUSTMENT: _Schema(
+                        _Schema.NUMBER, _("The adjustment of this step."), required=True
+                    ),
+                },
+            ),
+            constraints=[constraints.Length(min=1, max=20)],
+            update_allowed=True,
+        ),
+        MIN_ADJUSTMENT_STEP: _Schema(
+            _Schema.INTEGER,
+            _("How many members a percentage changes the size by at least."),
+            constraints=[constraints.Range(min=0)],
+            update_allowed=True,
+        ),
+        COOLDOWN: _Schema(
+            _Schema.NUMBER,
+            _("Seconds for which a group that has grown or shrunk does not do the same again."),
+            constraints=[constraints.Range(min=0)],
+            update_allowed=True,
+        ),
+        SCALE_OUT_COOLDOWN: _Schema(
+            _Schema.NUMBER,
+            _("The same for growing only; none: cooldown."),
+            constraints=[constraints.Range(min=0)],
+            update_allowed=True,
+        ),
+        SCALE_IN_COOLDOWN: _Schema(
+            _Schema.NUMBER,
+            _("The same for shrinking only; none: cooldown."),
+            constraints=[constraints.Range(min=0)],
+            update_allowed=True,
+        ),
+    }
+
+    attributes_schema = {  # noqa: RUF012 - Heat's own form
+        **heat_policy.AutoScalingPolicy.attributes_schema,
+        ACTIVITIES: attributes.Schema(
+            _("What the last signals came to, the newest first, each with its reason."),
+            cache_mode=attributes.Schema.CACHE_NONE,
+            type=attributes.Schema.LIST,
+        ),
+    }
+
+    support_status = support.SupportStatus(status=support.UNSUPPORTED)
+
+    # Validation
+
+    def validate(self) -> None:
+        """Refuse a policy that is neither simple nor one with steps, and steps that overlap."""
+        super().validate()
+        has_steps = bool(self.properties[self.STEP_ADJUSTMENTS])
+        is_simple = self.properties[self.SCALING_ADJUSTMENT] is not None
+        if has_steps == is_simple:
+            known = f"{self.SCALING_ADJUSTMENT} or {self.STEP_ADJUSTMENTS}"
+            raise exception.StackValidationFailed(
+                message=f"{self.name}: needs either {known}, and not both"
+            )
+        wrong = scaling.overlapping(self._policy().steps)
+        if wrong:
+            place, reason = wrong
+            raise exception.StackValidationFailed(
+                message=f"{self.name}: {self.STEP_ADJUSTMENTS}[{place}] {reason}"
+            )
+
+    # Signals
+
+    def handle_signal(self, details: Any = None) -> str | None:
+        """Follow a signal, let it wait, or decline it; give what became of it."""
+        decision = self._decide(details)
+        if decision.verdict is scaling.Verdict.SCALE:
+            try:
+                return self._scale(decision)
+            except resource.NoActionRequired:  # somebody else was quicker
+                decision = self._decide(details, unready="another signal came first")
+        if decision.verdict is scaling.Verdict.DECLINE:
+            return self._noted(decision.code, decision.reason)
+        if not self._begin_to_wait(details):
+            return self._noted("renewed", "a signal that waits already was renewed")
+        self._noted("waiting", decision.reason)
+        self._add_event("SIGNAL", self.status, f"Signal waits: {decision.reason}")
+        try:
+            return self._wait(decision.wait_s)
+        finally:
+            self._end_waiting()
+
+    def _wait(self, wait_s: float) -> str | None:
+        """Look at the group until it is free; give what became of the signal."""
+        until = time.time() + LONGEST_WAIT_S
+        while time.time() < until:
+            time.sleep(min(max(wait_s, 0.1), POLL_S))
+            _stack, policy = self._reloaded()  # a resource lives only as long as its stack
+            if policy is None:
+                return None  # it is deleted
+            details = policy._renewed()
+            decision = policy._decide(details)
+            wait_s = decision.wait_s or POLL_S
+            if decision.verdict is scaling.Verdict.WAIT:
+                continue
+            try:
+                return policy._take_up(decision, details)
+            except resource.NoActionRequired:
+                continue  # somebody else was quicker: the group is busy again
+            except client.AlarmServiceError as error:
+                LOG.warning("Policy %s: is the alarm as it was? %s", self.name, error)
+        return self._noted("given_up", f"the group was not free within {LONGEST_WAIT_S:.0f} s")
+
+    def _take_up(self, decision: scaling.Decision, details: Any) -> str | None:
+        """Do what a signal that has waited asks for, if its alarm has not changed since."""
+        state, now = _state_of(details), self._alarm_state(details)
+        if now not in (None, state):
+            return self._noted("obsolete", f"the alarm was {state} and is {now}")
+        if decision.verdict is scaling.Verdict.DECLINE:
+            return self._noted(decision.code, decision.reason)
+        return self._scale(decision)
+
+    def _scale(self, decision: scaling.Decision) -> str | None:
+        """Change the size of the group. Raises NoActionRequired where Heat does not let us."""
+        group = self._group()
+        LOG.info("Policy %s: %s", self.name, decision.reason)
+        with group.frozen_properties():
+            # Heat's one cooldown for both directions is not used: 0 leaves it over at once.
+            group.adjust(decision.adjustment, scalingutil.CHANGE_IN_CAPACITY, None, 0)
+        group.data_set(SCALED_AT.format(decision.direction), repr(time.time()))
+        return self._noted(decision.code, decision.reason)
+
+    def _decide(self, details: Any, unready: str | None = None) -> scaling.Decision:
+        group = self._group()
+        metadata = group.metadata_get(refresh=True) or {}
+        if unready is None and group.status != group.COMPLETE:
+            unready = f"{group.action} {group.status}"
+        if unready is None and metadata.get("scaling_in_progress"):
+            unready = "it changes its size"
+        data = group.data()
+        seen = scaling.Group(
+            name=group.name,
+            size=grouputils.get_size(group),
+            smallest=group.properties[group.MIN_SIZE],
+            largest=group.properties[group.MAX_SIZE],
+            unready=unready,
+            scaled_at={
+                direction: float(data.get(SCALED_AT.format(direction), 0.0))
+                for direction in (scaling.OUT, scaling.IN)
+            },
+            cooling_until=_cooling_until(metadata),
+        )
+        return scaling.decide(self._policy(), seen, scaling.breach_of(details), time.time())
+
+    def _policy(self) -> scaling.Policy:
+        props = self.properties
+        both = props[self.COOLDOWN] or 0.0
+        cooldown_s = {
+            direction: both if props[name] is None else props[name]
+            for direction, name in (
+                (scaling.OUT, self.SCALE_OUT_COOLDOWN),
+                (scaling.IN, self.SCALE_IN_COOLDOWN),
+            )
+        }
+        steps = [
+            scaling.Step(step[self.LOWER_BOUND], step[self.UPPER_BOUND], step[self.STEP_ADJUSTMENT])
+            for step in props[self.STEP_ADJUSTMENTS] or ()
+        ]
+        return scaling.Policy(
+            adjustment_type=props[self.ADJUSTMENT_TYPE],
+            adjustment=props[self.SCALING_ADJUSTMENT],
+            steps=steps,
+            min_step=props[self.MIN_ADJUSTMENT_STEP],
+            cooldown_s=cooldown_s,
+        )
+
+    def _group(self) -> Any:
+        """Give the group, also one that has failed, which Heat does not find by its reference."""
+        wanted = self.properties[self.GROUP]
+        for name in self.stack:
+            found = self.stack[name]
+            if wanted in (name, found.FnGetRefId()) and hasattr(found, "adjust"):
+                return found
+        raise exception.NotFound(f"policy {self.name}: there is no scaling group {wanted}")
+
+    def _alarm_state(self, details: Any) -> str | None:
+        """Give the state now of the alarm that sent a signal; None: no alarm did.
+
+        Raises AlarmServiceError where it cannot be told.
+        """
+        alarm_id = details.get("alarm_id") if isinstance(details, Mapping) else None
+        if not alarm_id:
+            return None
+        alarms = client.AlarmingClientPlugin(self.stack.context).client()
+        try:
+            return str(alarms.get(alarm_id)["state"])
+        except client.AlarmNotFound:
+            return "deleted"
+
+    # Signals that wait
+
+    def _begin_to_wait(self, details: Any) -> bool:
+        """Note the signal; False: one waits already, and goes on with this one's details."""
+        self.data_set(WAITING, json.dumps(details))
+        if time.time() - float(self.data().get(SEEN, 0.0)) <= FORGOTTEN_S:
+            return False
+        self.data_set(SEEN, repr(time.time()))
+        return True
+
+    def _renewed(self) -> Any:
+        """Give the newest details of the signal that waits, and note that it still does."""
+        self.data_set(SEEN, repr(time.time()))
+        return json.loads(self.data().get(WAITING) or "null")
+
+    def _end_waiting(self) -> None:
+        self.data_delete(SEEN)
+        self.data_delete(WAITING)
+
+    def _reloaded(self) -> "tuple[Any, ScalingPolicy | None]":
+        """Give the stack and this policy as they are in the database now; None: it is gone."""
+        try:
+            stack = stacks.Stack.load(
+                self.stack.context, stack_id=self.stack.id, use_stored_context=True
+            )
+        except exception.NotFound:
+            return None, None
+        found = None if stack.action == stack.DELETE else stack.resource_get(self.name)
+        is_there = found is not None and found.action != found.DELETE
+        return stack, found if is_there else None
+
+    # What became of signals
+
+    def _noted(self, code: str, reason: str) -> str | None:
+        """Keep what became of a signal, and give it for Heat's event; None: it is no news."""
+        LOG.info("Policy %s: %s: %s", self.name, code, reason)
+        activity = {"at": round(time.time(), 3), "code": code, "reason": reason}
+        is_news = True
+
+        def merged(_: Any, current: Any) -> dict[str, Any]:
+            nonlocal is_news
+            known = (current or {}).get(self.ACTIVITIES, [])
+            is_news = not known or (known[0]["code"], known[0]["reason"]) != (code, reason)
+            kept = [activity, *(known if is_news else known[1:])]
+            return {**(current or {}), self.ACTIVITIES: kept[:MOST_ACTIVITIES]}
+
+        self.metadata_set({}, merged)
+        if not is_news:
+            raise resource.NoActionRequired(res_name=self.name, reason=reason)
+        return reason
+
+    def _resolve_attribute(self, name: str) -> Any:
+        if name == self.ACTIVITIES:
+            return self.metadata_get(refresh=True).get(self.ACTIVITIES, [])
+        return super()._resolve_attribute(name)
+
+
+def _state_of(details: Any) -> str:
+    given = details if isinstance(details, Mapping) else {}
+    return str(given.get("current", given.get("state", "alarm"))).lower()
+
+
+def _cooling_until(metadata: Mapping[str, Any]) -> float:
+    """Give until when one of Heat's own policies has asked that the group be left alone."""
+    (until, *_others) = metadata.get("cooldown_end") or ("",)
+    try:
+        return datetime.fromisoformat(until).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def resource_mapping() -> dict[str, type[ScalingPolicy]]:
+    """Tell Heat which types this module holds."""
+    return {"OS::Metering::ScalingPolicy": ScalingPolicy}

@@ -1,0 +1,356 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OS::Metering::ScalingPolicy in Heat's own engine; its group is a stand-in that counts."""
+
+import contextlib
+import time
+from typing import Any
+
+import pytest
+
+POLICY: dict[str, Any] = {
+    "auto_scaling_group_id": {"get_resource": "group"},
+    "adjustment_type": "change_in_capacity",
+    "scaling_adjustment": "1",
+}
+
+
+def template(**changes: Any) -> dict[str, Any]:
+    wanted = {name: value for name, value in {**POLICY, **changes}.items() if value is not None}
+    return {
+        "heat_template_version": "2018-08-31",
+        "resources": {
+            # In a group's place: its stack of members needs an engine behind a message bus.
+            "group": {"type": "OS::Heat::TestResource"},
+            "up": {"type": "OS::Metering::ScalingPolicy", "properties": wanted},
+        },
+        "outputs": {
+            "activities": {"value": {"get_attr": ["up", "activities"]}},
+            "url": {"value": {"get_attr": ["up", "alarm_url"]}},
+        },
+    }
+
+
+class Group:
+    """Stands in for a scaling group: the lab has the real one."""
+
+    MIN_SIZE, MAX_SIZE, COMPLETE = "min_size", "max_size", "COMPLETE"
+
+    def __init__(self) -> None:
+        self.name, self.action, self.status = "group", "CREATE", "COMPLETE"
+        self.size = 1
+        self.properties = {"min_size": 1, "max_size": 3}
+        self.metadata: dict[str, Any] = {}
+        self.known: dict[str, str] = {}
+        self.adjusted: list[tuple[Any, ...]] = []
+
+    def free(self) -> None:
+        self.status = "COMPLETE"
+
+    def metadata_get(self, refresh: bool = False) -> dict[str, Any]:  # noqa: ARG002
+        return self.metadata
+
+    def data(self) -> dict[str, str]:
+        return self.known
+
+    def data_set(self, key: str, value: str) -> None:
+        self.known[key] = value
+
+    def frozen_properties(self) -> Any:
+        return contextlib.nullcontext()
+
+    def adjust(self, adjustment: float, kind: str, min_step: Any, cooldown: float) -> None:
+        from heat.engine import resource
+
+        if self.status != "COMPLETE":
+            raise resource.NoActionRequired
+        self.adjusted.append((adjustment, kind, min_step, cooldown))
+        self.size += int(adjustment)
+
+
+@pytest.fixture
+def group(heat: None, monkeypatch: pytest.MonkeyPatch) -> Group:  # noqa: ARG001
+    from heat.common import grouputils
+    from heat.engine.plugins.metering import scaling_policy
+
+    one = Group()
+    monkeypatch.setattr(scaling_policy.ScalingPolicy, "_group", lambda _self: one)
+    monkeypatch.setattr(grouputils, "get_size", lambda group: group.size)
+    return one
+
+
+@pytest.fixture
+def meanwhile(heat: None, monkeypatch: pytest.MonkeyPatch) -> list[Any]:  # noqa: ARG001
+    """What happens while a signal waits: one of these each time that it would look again.
+
+    In this thread, since Heat's database here is one connection.
+    """
+    from heat.engine.plugins.metering import scaling_policy
+
+    events: list[Any] = []
+
+    def sleep(_seconds: float) -> None:
+        if events:
+            events.pop(0)()
+
+    monkeypatch.setattr(scaling_policy, "time", Clock(sleep))
+    return events
+
+
+class Clock:
+    """The time module, with a sleep that is a second long and takes none."""
+
+    def __init__(self, sleep: Any) -> None:
+        self._passed = 0.0
+        self._sleep = sleep
+
+    def time(self) -> float:
+        return time.time() + self._passed
+
+    def sleep(self, seconds: float) -> None:
+        self._passed += 1.0
+        self._sleep(seconds)
+
+
+@pytest.fixture
+def alarms(cloud, alarm_service, monkeypatch):
+    """The alarms, which the policy asks for with the token of a test: there is no Keystone."""
+    from heat.engine.plugins.metering import client
+
+    context = cloud.context()  # the plugin does not keep it alive
+    plugin = client.AlarmingClientPlugin(context)
+    monkeypatch.setattr(client, "AlarmingClientPlugin", lambda _context: plugin)
+    yield alarm_service.alarms
+    del context
+
+
+@pytest.fixture
+def make(cloud, group):  # noqa: ARG001 - it is in place before the policy
+    stacks = []  # a resource lives only as long as its stack
+
+    def create(**changes: Any) -> Any:
+        stack = cloud.create(template(**changes))
+        assert stack.status == "COMPLETE", stack.status_reason
+        stacks.append(stack)
+        return stack["up"]
+
+    return create
+
+
+def codes(policy: Any) -> list[str]:
+    return [one["code"] for one in policy.FnGetAtt("activities")]
+
+
+def breach(value: float, **details: Any) -> dict[str, Any]:
+    data = {"most_recent": value, "threshold": 80, "comparison_operator": "gt"}
+    return {"current": "alarm", "previous": "ok", "reason": "busy", "reason_data": data, **details}
+
+
+class TestSignal:
+    def test_the_group_grows_and_says_so(self, make, group):
+        policy = make()
+        policy.signal(breach(90.0))
+        assert group.adjusted == [(1, "change_in_capacity", None, 0)]
+        (activity,) = policy.FnGetAtt("activities")
+        assert activity["reason"] == "group group goes from 1 to 2"
+        assert "metering_scaled_out_at" in group.known
+
+    def test_steps(self, make, group):
+        steps = [
+            {"lower_bound": 0, "upper_bound": 15, "scaling_adjustment": 1},
+            {"lower_bound": 15, "scaling_adjustment": 2},
+        ]
+        make(scaling_adjustment=None, step_adjustments=steps).signal(breach(97.0))
+        assert group.size == 3
+
+    def test_at_the_bound_it_is_declined_once(self, make, group):
+        group.size = 3
+        policy = make()
+        for _ in range(3):
+            policy.signal(breach(90.0))
+        assert group.adjusted == []
+        assert codes(policy) == ["at_bound"]
+
+    def test_the_urls(self, make):
+        policy = make()
+        assert "Signature=" in policy.FnGetAtt("alarm_url")
+
+    def test_heats_event_tells_why(self, make, monkeypatch):
+        policy = make()
+        events = []
+        monkeypatch.setattr(policy, "_add_event", lambda *event: events.append(event))
+        policy.signal(None)
+        assert events == [("SIGNAL", "COMPLETE", "Signal: group group goes from 1 to 2")]
+
+
+class TestWaiting:
+    @pytest.fixture
+    def busy(self, group):
+        group.status = "IN_PROGRESS"
+
+        return group.free
+
+    def test_a_busy_group_is_waited_for(self, make, group, busy, meanwhile):
+        policy = make()
+        seen = []
+        meanwhile += [lambda: seen.append(codes(policy)), busy]
+        policy.signal(breach(90.0))
+        assert seen == [["waiting"]]
+        assert group.size == 2
+        assert codes(policy) == ["scaled", "waiting"]
+
+    def test_signals_that_come_meanwhile_are_one(self, make, group, busy, meanwhile):
+        policy = make()
+        meanwhile += [lambda: policy.signal(breach(91.0)), lambda: policy.signal(None), busy]
+        policy.signal(breach(90.0))
+        assert group.size == 2, "one signal is one step"
+        assert codes(policy) == ["scaled", "renewed", "waiting"]
+
+    def test_the_newest_ones_breach_decides(self, make, group, busy, meanwhile):
+        steps = [
+            {"upper_bound": 15, "scaling_adjustment": 1},
+            {"lower_bound": 15, "scaling_adjustment": 2},
+        ]
+        policy = make(scaling_adjustment=None, step_adjustments=steps)
+        meanwhile += [lambda: policy.signal(breach(99.0)), busy]
+        policy.signal(breach(81.0))
+        assert group.size == 3
+
+    def test_a_cooldown_is_waited_for(self, make, group, meanwhile):
+        policy = make(scale_out_cooldown="3")
+        naps = []
+        meanwhile += [lambda: naps.append(group.size)] * 10
+        policy.signal(None)
+        policy.signal(None)
+        assert group.size == 3
+        assert 2 <= len(naps) <= 3
+        assert codes(policy) == ["scaled", "waiting", "scaled"]
+
+    def test_somebody_else_may_be_quicker(self, make, group, meanwhile, monkeypatch):
+        from heat.engine import resource
+
+        real, tries = group.adjust, []
+
+        def adjust(*args: Any) -> None:
+            tries.append(args)
+            if len(tries) < 3:
+                raise resource.NoActionRequired
+            real(*args)
+
+        monkeypatch.setattr(group, "adjust", adjust)
+        policy = make()
+        policy.signal(None)
+        assert len(tries) == 3
+        assert (group.size, codes(policy)) == (2, ["scaled", "waiting"])
+        assert not meanwhile
+
+    @pytest.mark.parametrize("state", ["alarm", "ok"])
+    @pytest.mark.usefixtures("busy")
+    def test_only_if_it_is_still_true(self, make, group, meanwhile, alarms, state):
+        alarms["a"] = {"alarm_id": "a", "state": state}
+        policy = make()
+        meanwhile.append(group.free)
+        policy.signal(breach(90.0, alarm_id="a"))
+        is_true = state == "alarm"
+        assert group.size == (2 if is_true else 1)
+        assert codes(policy)[0] == ("scaled" if is_true else "obsolete")
+
+    def test_a_deleted_alarm_is_not_true_any_more(self, make, group, busy, meanwhile, alarms):
+        policy = make()
+        meanwhile.append(busy)
+        policy.signal(breach(90.0, alarm_id="gone"))
+        assert not alarms
+        assert group.size == 1
+        assert "is deleted" in policy.FnGetAtt("activities")[0]["reason"]
+
+    @pytest.mark.usefixtures("busy", "alarms")
+    def test_while_the_alarm_service_is_away_it_waits(self, make, group, meanwhile, alarm_service):
+        alarm_service.alarms["a"] = {"alarm_id": "a", "state": "alarm"}
+        policy = make()
+
+        def away() -> None:
+            alarm_service.fault = (503, {"error_message": {"faultstring": "later"}})
+            group.free()
+
+        meanwhile.append(away)
+        policy.signal(breach(90.0, alarm_id="a"))
+        assert group.size == 2
+
+    def test_it_is_given_up_in_the_end(self, make, group, meanwhile, monkeypatch):
+        from heat.engine.plugins.metering import scaling_policy
+
+        monkeypatch.setattr(scaling_policy, "LONGEST_WAIT_S", 5.0)
+        group.status = "FAILED"
+        policy = make()
+        policy.signal(None)
+        assert not meanwhile
+        assert codes(policy) == ["given_up", "waiting"]
+        assert "waiting_signal" not in policy.data()
+
+    def test_a_signal_whose_engine_died_is_forgotten(self, make, group, monkeypatch):
+        from heat.engine.plugins.metering import scaling_policy
+
+        group.status = "IN_PROGRESS"
+        policy = make()
+        assert policy._begin_to_wait(None)
+        assert not policy._begin_to_wait(None)
+        monkeypatch.setattr(scaling_policy, "FORGOTTEN_S", -1.0)
+        assert policy._begin_to_wait(None)
+
+
+class TestDeletion:
+    def test_a_deleted_stack_is_left_alone(self, make, group, meanwhile):
+        group.status = "IN_PROGRESS"
+        policy = make()
+        meanwhile.append(policy.stack.delete)
+        policy.signal(None)
+        assert group.size == 1
+
+
+class TestValidation:
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"auto_scaling_group_id": None}, "auto_scaling_group_id"),
+            ({"adjustment_type": None}, "adjustment_type"),
+            ({"adjustment_type": "double"}, "adjustment_type"),
+            ({"scaling_adjustment": "some"}, "scaling_adjustment"),
+            ({"scaling_adjustment": None}, "scaling_adjustment or step_adjustments"),
+            ({"step_adjustments": [{"scaling_adjustment": 1}]}, "and not both"),
+            ({"scaling_adjustment": None, "step_adjustments": []}, "step_adjustments"),
+            ({"scaling_adjustment": None, "step_adjustments": [{}]}, "scaling_adjustment"),
+            ({"scaling_adjustment": None, "step_adjustments": "x"}, "step_adjustments"),
+            (
+                {
+                    "scaling_adjustment": None,
+                    "step_adjustments": [
+                        {"lower_bound": 0, "scaling_adjustment": 1},
+                        {"lower_bound": 5, "scaling_adjustment": 2},
+                    ],
+                },
+                "step_adjustments[1] overlaps",
+            ),
+            ({"cooldown": -1}, "cooldown"),
+            ({"scale_out_cooldown": "long"}, "scale_out_cooldown"),
+            ({"scale_in_cooldown": -5}, "scale_in_cooldown"),
+            ({"min_adjustment_step": 1}, "min_adjustment_step"),
+            ({"min_adjustment_step": -1}, "min_adjustment_step"),
+            ({"colour": "red"}, "colour"),
+        ],
+    )
+    def test_wrong_values_name_the_property(self, cloud, changes, said):
+        from heat.common import exception
+
+        stack = cloud.parse(template(**changes))
+        with pytest.raises(
+            (exception.StackValidationFailed, exception.ResourcePropertyValueDependency)
+        ) as caught:
+            stack.validate()
+        assert said in str(caught.value)
+
+    def test_updates_are_in_place(self, make, cloud, group):
+        policy = make()
+        cloud.update(policy.stack, template(scaling_adjustment="2", cooldown="10"))
+        changed = policy.stack["up"]
+        assert changed.id == policy.id
+        changed.signal(None)
+        assert group.size == 3
