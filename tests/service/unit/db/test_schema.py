@@ -97,3 +97,31 @@ def test_alarms_of_the_first_release_are_kept(database_url):
     alarms.note_judged(1)
     assert alarms.judged_us() == 1
     engine.dispose()
+
+
+def test_secrets_leave_an_older_history(database_url):
+    engine = open_engine(database_url)
+    upgrade(engine, "0004")
+    url = "https://heat.example/v1/signal?Timestamp=1&Signature=s3cret"
+    details = [
+        f'{{"type":"threshold","alarm_actions":["{url}"],"ok_actions":[],"name":"é"}}',
+        '{"name":"calm"}',
+        '{"alarm_actions":["https://heat.example/v1/signal"]}',
+        '{"state":"alarm","transition_reason":"https://x/?a=b"}',
+    ]
+    row = text(
+        "INSERT INTO alarm_history (event_id, alarm_id, type, detail, on_behalf_of, severity,"
+        " timestamp_us) VALUES (:id, 'a1', :type, :detail, 'p1', 'low', 1)"
+    )
+    kinds = ("creation", "rule change", "rule change", "state transition")
+    with writer(engine).begin() as connection:
+        for number in range(2500):
+            of = number % 4
+            values = {"id": f"e{number}", "type": kinds[of], "detail": details[of]}
+            connection.execute(row, values)
+    upgrade(engine)
+    wanted = [details[0].replace("s3cret", "***"), *details[1:]]
+    with engine.connect() as connection:
+        kept = connection.execute(text("SELECT detail FROM alarm_history ORDER BY position")).all()
+    assert [one.detail for one in kept] == [wanted[number % 4] for number in range(2500)]
+    engine.dispose()
