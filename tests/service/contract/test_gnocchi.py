@@ -341,6 +341,15 @@ class TestChecks:
             with pytest.raises(OutsideUnavailable):
                 store.check_rule(rule, project)
 
+    def test_while_it_hangs_nobody_waits_twice(self, project):
+        with broken(200, b"{}", delay_s=30) as url:
+            store = connected(url, query_timeout=0.5)
+            for longest_s in (5, 0.2):
+                began = time.monotonic()
+                with pytest.raises(OutsideUnavailable, match="in time"):
+                    store.check_rule(of_resource(new_id()), project)
+                assert time.monotonic() - began < longest_s
+
 
 class TestUnavailable:
     @pytest.mark.parametrize(

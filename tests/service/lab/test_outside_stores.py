@@ -9,9 +9,14 @@ import pytest
 import requests
 from keystoneauth1.identity.v3 import Password
 from keystoneauth1.session import Session
+from oslo_config import cfg
 
 from tests.service import gnocchi, prometheus
-from tests.service.lab.parts import ServerProcess, own_user
+from tests.service.lab.parts import ServerProcess, own_user, write_config
+from thermostat import trusts
+from thermostat.outside.drivers._gnocchi_api import GnocchiApi
+from thermostat.outside.drivers._together import Deadline
+from thermostat.outside.drivers.gnocchi import GROUP, register_options
 
 pytestmark = pytest.mark.lab
 
@@ -111,6 +116,21 @@ def test_each_project_sees_its_own(lab, metrics, server, project):
     assert f"resource {other} does not exist" in reason
     # One series is seen, not two.
     assert alarms.judged("prometheus", {**promql, "threshold": 61})[0] == "ok"
+
+
+def test_the_agents_project_is_found_by_its_name(lab, project, tmp_path):
+    conf = cfg.ConfigOpts()
+    register_options(conf)
+    write_config(tmp_path / "conf", {trusts.GROUP: own_user(lab)})
+    conf([], default_config_files=[str(tmp_path / "conf")])
+    api = GnocchiApi(conf, GROUP.name, timeout_s=30, max_bytes=1 << 20)
+    identity = lab.cloud("admin").identity
+    for name, found in (
+        ("service", identity.find_project("service").id),  # the user's own
+        (identity.get_project(project).name, project),
+        ("nosuch", None),
+    ):
+        assert api.project_named(name, "Default", Deadline(30)) == found
 
 
 def test_gnocchi_is_asked_what_a_rule_needs(lab, metrics, server, project):

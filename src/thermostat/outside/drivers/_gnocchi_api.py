@@ -104,21 +104,33 @@ class GnocchiApi:
             own = access(self._session)
             if own.project_name == name and own.project_domain_name == domain_name:
                 return str(own.project_id)
-            answer = self._session.get(
-                "/v3/projects",
-                params={"name": name},
-                auth=self._auth,
-                endpoint_filter={"service_type": "identity", "interface": "public"},
-                timeout=max(_SHORTEST_S, min(self._timeout_s, deadline.left_s())),
-                log=False,
-            )
-            projects: list[dict[str, Any]] = answer.json()["projects"]
+            projects = self._keystone("projects", name, deadline)
+            if len(projects) > 1:  # of several domains
+                domains = {one["id"] for one in self._keystone("domains", domain_name, deadline)}
+                projects = [one for one in projects if one["domain_id"] in domains]
         except (exceptions.Forbidden, exceptions.NotFound):
             return None
         except (exceptions.ClientException, KeyError, ValueError) as error:
             reason = f"Keystone cannot be asked: {type(error).__name__}"
             raise Failed(reason, unreachable=True) from None
         return str(projects[0]["id"]) if projects else None
+
+    def _keystone(self, noun: str, name: str, deadline: Deadline) -> list[dict[str, Any]]:
+        """Give Keystone's projects or domains of this name."""
+        answer = self._session.get(
+            f"/{noun}",
+            params={"name": name},
+            auth=self._auth,
+            endpoint_filter={
+                "service_type": "identity",
+                "interface": "public",
+                "version": (3, "latest"),
+            },
+            timeout=max(_SHORTEST_S, min(self._timeout_s, deadline.left_s())),
+            log=False,
+        )
+        found: list[dict[str, Any]] = answer.json()[noun]
+        return found
 
     def _answer(
         self,

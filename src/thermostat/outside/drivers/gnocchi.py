@@ -87,6 +87,8 @@ OPTS = [
 ]
 _OWNER_REMEMBERED_S = 3600.0
 _KEYSTONE_TIMEOUT_S = 10
+_CHECK_S = 5.0
+_CHECK_REST_S = 5.0
 
 
 def register_options(conf: cfg.ConfigOpts) -> None:
@@ -133,6 +135,8 @@ class GnocchiStore:
         self._agents = (own.external_project_owner, own.external_domain_name)
         self._agents_id = ""
         self._agents_until_s = 0.0
+        self._unchecked_until_s = 0.0
+        self._unchecked_reason = ""
         self._api = GnocchiApi(
             conf,
             GROUP.name,
@@ -195,9 +199,12 @@ class GnocchiStore:
         """Raise InvalidOutsideRule for what Gnocchi would refuse now and for ever.
 
         That a resource or a metric is not there, or not this project's, is no error, and the same:
-        it may come.
+        it may come. While Gnocchi fails, it is not asked again for a few seconds: requests to the
+        API wait for this.
         """
-        deadline = Deadline(self._timeout_s)
+        if time.monotonic() < self._unchecked_until_s:
+            raise OutsideUnavailable(self._unchecked_reason)
+        deadline = Deadline(min(self._timeout_s, _CHECK_S))
         try:
             match rule:
                 case GnocchiResourcesRule():
@@ -211,6 +218,8 @@ class GnocchiStore:
                     _check_join(rule)
                     self._check_query(rule, project_id, deadline)
         except Failed as error:
+            self._unchecked_reason = str(error)
+            self._unchecked_until_s = time.monotonic() + _CHECK_REST_S
             raise OutsideUnavailable(str(error)) from None
 
     def _check_resource(
