@@ -107,36 +107,47 @@ class Asked:
 
     def judge(self, now_us: int, most: int) -> list[Transition]:
         """Judge what was answered; give at most so many transitions, the others the next time."""
+        polled = self._polled
         if self._allowance is not None:
             most = min(most, self._allowance)
-            if most <= 0:
-                return []
-        polled = self._polled
+        if most <= 0 or not polled.has_answers:
+            return []
         slots, after = polled.judge()
+        is_leaf = polled.is_leaf[slots]
+        woken = self._step(slots[is_leaf], after[is_leaf], most)
+        slots, after = slots[~is_leaf], after[~is_leaf]
         changed = after != polled.state[slots]
         called = (polled.repeats[slots] >> after.view(np.uint8)) & np.uint8(1) != 0
-        is_leaf = polled.is_leaf[slots]
-        if is_leaf.any():
-            self._step(slots[is_leaf], after[is_leaf], (changed | called)[is_leaf])
-        told = (changed | called | self._lacks_words(slots, after, changed)) & ~is_leaf
+        told = changed | called | self._lacks_words(slots, after, changed)
         polled.done(slots[~told])
         # whatever names one of these waits until it is written
         self._joined.held = set(polled.alarm[slots[told]].tolist())
         found = np.flatnonzero(told)
-        self.is_behind = len(found) > most
-        if self.is_behind:
+        self.is_behind = max(len(found), woken) > most
+        if len(found) > most:
             found = found[_in_turn(polled.store[slots[found]])[:most]]
         transitions = list(self._tell(slots[found], after[found], now_us))
         if self._allowance is not None:
-            self._allowance -= len(transitions)
+            self._allowance -= max(len(transitions), woken)
         return transitions
 
-    def _step(
-        self, slots: NDArray[np.int64], after: NDArray[np.int8], woken: NDArray[np.bool_]
-    ) -> None:
-        """Let the composites look at those of their leaves that have changed."""
-        self._polled.state[slots] = after
-        self._joined.step(self._polled.alarm[slots[woken]].tolist())
+    def _step(self, slots: NDArray[np.int64], after: NDArray[np.int8], most: int) -> int:
+        """Let at most so many composites look at those of their leaves that have changed.
+
+        All leaves of one that were answered are looked at together. Gives how many have changed.
+        """
+        polled = self._polled
+        called = (polled.repeats[slots] >> after.view(np.uint8)) & np.uint8(1) != 0
+        woken = (after != polled.state[slots]) | called
+        alarm = polled.alarm[slots]
+        alarms = np.unique(alarm[woken])
+        if len(alarms) > most:
+            now = ~np.isin(alarm, alarms[most:])
+            slots, after, woken, alarm = slots[now], after[now], woken[now], alarm[now]
+        polled.state[slots] = after
+        polled.done(slots)
+        self._joined.step(alarm[woken].tolist())
+        return len(alarms)
 
     def _lacks_words(
         self, slots: NDArray[np.int64], after: NDArray[np.int8], changed: NDArray[np.bool_]

@@ -106,7 +106,8 @@ class Polled:
         self._now_us = 0
         self._next_us = 0
         self._polls = 0
-        self._has_answers = False
+        self.has_answers = False
+        """Whether some answer may wait to be judged."""
         self.size = 0
         """Slots in use, free ones between them included."""
         for name, kind in _FIELDS.items():
@@ -311,7 +312,7 @@ class Polled:
         self.asked[slots] = _NOT_ASKED
         self.asked_us[slots] = now_us
         self.answered[slots] = True
-        self._has_answers = True
+        self.has_answers = True
 
     # -- answers --------------------------------------------------------------------------------
 
@@ -327,7 +328,7 @@ class Polled:
         self.asked[slots] = _NOT_ASKED
         self.asked_us[slots] = poll.time_us
         self.answered[slots] = True
-        self._has_answers = True
+        self.has_answers = True
 
     def fail(self, poll: Poll, reason: str, now_us: int) -> None:
         """Take in that a store could not be asked."""
@@ -353,11 +354,9 @@ class Polled:
 
         The states of the slots do not change yet.
         """
-        if not self._has_answers:
-            return _NO_SLOTS, np.empty(0, np.int8)
         waiting = self.answered[: self.size]
         slots = np.flatnonzero(waiting & ~self.frozen[: self.size])
-        self._has_answers = bool(waiting.any())
+        self.has_answers = bool(waiting.any())
         after = np.empty(len(slots), np.int8)
         shapes = self.shape[slots]
         for number in np.unique(shapes).tolist():
