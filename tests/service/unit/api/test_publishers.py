@@ -3,13 +3,17 @@
 
 import base64
 import logging
+import pathlib
+import re
 import subprocess
 import sys
 import threading
 import time
+from urllib.parse import urlsplit
 
 import bcrypt
 import pytest
+import yaml
 from falcon.testing import TestClient
 from oslo_config import cfg
 
@@ -17,6 +21,7 @@ from tests.service.alarm_requests import fault
 from thermostat.api import htpasswd
 from thermostat.api.app import create_app
 from thermostat.api.htpasswd import PasswordFile, PasswordFileError, Passwords, TooManyTries
+from thermostat.api.publishers import SAMPLE_PATHS
 from thermostat.cmd import htpasswd as command
 
 SAMPLE = {
@@ -318,6 +323,31 @@ class TestCost:
         assert answer.status_code == 429
         assert 1 <= int(answer.headers["retry-after"]) <= 60
         fault(answer)
+
+
+class TestDocs:
+    TEXT = (pathlib.Path(__file__).parents[4] / "docs" / "ceilometer.md").read_text()
+
+    def test_the_server_s_setting(self, services, users, tmp_path):
+        (example,) = re.findall(r"```ini\n(.*?)```", self.TEXT, re.DOTALL)
+        assert example.count("/etc/thermostat/publishers") == 1
+        conf = self.configured(tmp_path, example.replace("/etc/thermostat/publishers", str(users)))
+        app = create_app(services, conf)
+        client = TestClient(lambda environ, start_response: app(environ, start_response))  # noqa: PLW0108
+        assert post(client, headers=basic("ceilometer", PASSWORD)).status_code == 201
+
+    def configured(self, tmp_path, text):
+        path = tmp_path / "thermostat.conf"
+        path.write_text(f"[keystone_authtoken]\nwww_authenticate_uri = http://127.0.0.1:9\n{text}")
+        conf = cfg.ConfigOpts()
+        conf([], default_config_files=[str(path)], default_config_dirs=[])
+        return conf
+
+    def test_ceilometer_s_url(self):
+        role, pipeline = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", self.TEXT, re.DOTALL))
+        (url,) = pipeline["sinks"][0]["publishers"]
+        assert urlsplit(url).path in SAMPLE_PATHS
+        assert urlsplit(url).username in role["thermostat_server_publishers"]
 
 
 class TestCommand:

@@ -6,6 +6,8 @@ saying whom it is for.
 """
 
 import inspect
+import pathlib
+import re
 
 import falcon
 import pytest
@@ -18,6 +20,7 @@ from thermostat.api import auth, policies
 from thermostat.api.app import create_api
 from thermostat.api.enforcing import QuickEnforcer
 
+ROOT = pathlib.Path(__file__).parents[4]
 SAMPLE = {
     "name": "cpu_util", "type": "gauge", "unit": "%", "volume": 3.5, "resource_id": "r",
     "timestamp": "2026-11-25T01:00:00",
@@ -220,6 +223,23 @@ class TestOperatorsPolicy:
         for name, status in (("member", 403), ("foreigner", 404), ("admin", 200)):
             answer = client.simulate_put(url, json=ALARM, headers=CALLERS[name])
             assert answer.status_code == status
+
+    def test_the_one_in_the_docs(self, services, tmp_path):
+        text = (ROOT / "docs" / "rights.md").read_text()
+        (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+        client = self.client(services, enforcer_with(tmp_path, example))
+        every = {"q.field": "all_projects", "q.value": "true"}
+        for role, listed, created in (
+            ("auditor", 200, 403),
+            ("operator", 403, 201),
+            ("member", 403, 403),
+            ("admin", 200, 201),
+        ):
+            headers = {"X-User-Id": "x", "X-Project-Id": "p1", "X-Roles": role}
+            answer = client.simulate_get("/v2/alarms", params=every, headers=headers)
+            assert answer.status_code == listed, role
+            answer = client.simulate_post("/v2/alarms", json=ALARM, headers=headers)
+            assert answer.status_code == created, role
 
     def test_who_may_read_everything_may_not_write_in_others_names(self, services, tmp_path):
         enforcer = enforcer_with(tmp_path, '"telemetry:get_alarms:all_projects": "role:auditor"\n')
