@@ -101,7 +101,9 @@ def _after(
 ) -> ColumnElement[bool]:
     """Give the condition for rows that come after the row with these values."""
     marked = [literal(value, term.type) for term, value in zip(terms, values, strict=True)]
-    return or_(
+    # The first condition follows from the others; with it an index leads to the page at once.
+    first = terms[0] <= marked[0] if sort[0].descending else terms[0] >= marked[0]
+    return first & or_(
         *(
             and_(
                 *(term == value for term, value in zip(terms[:depth], marked, strict=False)),
