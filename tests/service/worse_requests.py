@@ -195,7 +195,7 @@ def _lists(foreign: str) -> Iterator[Bad]:
         "marker=x": "marker",
         "sort=name:up": "sort",
         "sort=secret": "sort",
-        "limit=10001": "limit",
+        "limit=2147483648": "limit",
         "limit=99999999999999999999999999": "limit",
     }.items():
         yield Bad("GET", "/v2/alarms", "list", query=query, names=names)

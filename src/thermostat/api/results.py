@@ -32,13 +32,13 @@ class ResultsResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Show those of the project's alarms, or of all."""
         refuse_unknown(req, "all_projects")
-        if not self._services.alarms.counts_results:
-            raise falcon.HTTPForbidden(description="metrics endpoint is disabled")
         given = all_values(req, "all_projects")
         try:
             everything = boolean(given[-1]) if given else False
         except ValueError as error:
             raise bad_field("all_projects", str(error)) from error
+        if not self._services.alarms.counts_results:
+            raise falcon.HTTPForbidden(description="metrics endpoint is disabled")
         rule = policies.GET_ALL_METRICS if everything else policies.GET_METRICS
         authorize(self._services.enforcer, req, rule)
         project_id = None if everything else own_project(req)
