@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests that are right by the description's schemas, and which the server must refuse anyway."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 from tests.service.bad_requests import Bad, encoded
 from thermostat.api.composite import MAX_DEPTH, MAX_PARTS
+from thermostat.api.filters import (
+    MAX_PATTERN,
+    MOST_COMPARISONS,
+    MOST_LEVELS,
+    MOST_SORT_KEYS,
+    MOST_VALUES,
+)
 from thermostat.api.openapi import examples
 
 ALARM = examples.alarm("threshold")
@@ -63,6 +71,7 @@ def worse_requests(mine: str, above: str, foreign: str) -> Iterator[Bad]:
     yield from _readers()
     yield from _lists(foreign)
     yield from _samples()
+    yield from _searches()
 
 
 def _definitions(foreign: str) -> Iterator[tuple[str, Any, str, tuple[int, ...]]]:
@@ -209,6 +218,74 @@ def _lists(foreign: str) -> Iterator[Bad]:
         "aggregate.func=avg&aggregate.param=1": "aggregate.param",
     }.items():
         yield Bad("GET", "/v2/meters/{meter}/statistics", "list", query=query, names=names)
+
+
+BAD_FILTERS = [
+    "",
+    "x",
+    "null",
+    "1",
+    "[]",
+    "{}",
+    "NaN",
+    '{"=": {}}',
+    '{"=": {"name": "a", "type": "b"}}',
+    '{"=": ["name", "a"]}',
+    '{"=": {"name": "a"}, "!=": {"name": "b"}}',
+    '{"=": {"colour": "red"}}',
+    '{"=": {"alarm_actions": "x"}}',
+    '{"=": {"trust_id": "x"}}',
+    '{"=": {"name": {"a": 1}}}',
+    '{"=": {"name": ["a"]}}',
+    '{"=": {"timestamp": "noon"}}',
+    '{"<": {"timestamp": "9999-99-99"}}',
+    '{"~": {"name": "a"}}',
+    '{"and": {"=": {"name": "a"}}}',
+    '{"and": []}',
+    '{"or": [{"=": {"name": "a"}}]}',
+    '{"and": [{"=": {"name": "a"}}, 5]}',
+    '{"not": []}',
+    '{"not": null}',
+    '{"in": {"name": "a"}}',
+    '{"in": {"name": [["a"]]}}',
+    '{"=~": {"name": "("}}',
+    '{"=~": {"name": 5}}',
+    '{"=~": {"name": "(?=a)"}}',
+    '{"=": {"name": "\\u0000"}}',
+    '{"=": {"name": "\\ud800"}}',
+    json.dumps({"=~": {"name": "x" * (MAX_PATTERN + 1)}}),
+    json.dumps({"in": {"name": ["x"] * (MOST_VALUES + 1)}}),
+    json.dumps({"or": [{"=": {"name": "x"}}] * (MOST_COMPARISONS + 1)}),
+    '{"not": ' * MOST_LEVELS + '{"=": {"name": "x"}}' + "}" * MOST_LEVELS,
+    '{"not": ' * 10_000 + "1" + "}" * 10_000,
+]
+BAD_ORDERS = [
+    "",
+    "x",
+    "1",
+    "{}",
+    '["name"]',
+    '[{"colour": "asc"}]',
+    '[{"name": "up"}]',
+    '[{"name": 1}]',
+    '[{"name": "asc", "type": "asc"}]',
+    '[{"alarm_actions": "asc"}]',
+    json.dumps([{"type": "asc"}] * (MOST_SORT_KEYS + 1)),
+]
+
+
+def _searches() -> Iterator[Bad]:
+    """What is no filter and no order; and another project in one."""
+    for path, owner in (
+        ("/v2/query/alarms", "project_id"),
+        ("/v2/query/alarms/history", "on_behalf_of"),
+    ):
+        for text in BAD_FILTERS:
+            yield Bad("POST", path, "filter", encoded({"filter": text}), names="filter")
+        for text in BAD_ORDERS:
+            yield Bad("POST", path, "orderby", encoded({"orderby": text}), names="orderby")
+        body = encoded({"filter": json.dumps({"=": {owner: "p2"}})})
+        yield Bad("POST", path, "another project", body, statuses=(401, 403))
 
 
 def _samples() -> Iterator[Bad]:

@@ -10,7 +10,7 @@ import falcon
 from thermostat.alarms.query import Operator
 from thermostat.api.errors import bad_field
 
-_WORDS = {
+BOOLEAN_WORDS = {
     **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
     **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
 }
@@ -20,7 +20,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def boolean(text: str) -> bool:
     """Give true or false for the words that Aodh takes. Raises ValueError."""
     try:
-        return _WORDS[text.strip().lower()]
+        return BOOLEAN_WORDS[text.strip().lower()]
     except KeyError:
         raise ValueError(f"{text!r:.100} is neither true nor false") from None
 

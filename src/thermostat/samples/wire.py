@@ -148,13 +148,13 @@ def _parse(decode: Callable[[bytes], _T], body: bytes) -> _T:
 
 
 def _looks_like_bus_form(body: bytes) -> bool:
-    """Tell whether the first sample has the bus form's name."""
+    """Tell whether the first sample has one of the bus form's names."""
     try:
         decoded = _parse(msgspec.json.decode, body)
     except msgspec.ValidationError:  # such as a number out of range
         return False
     first = decoded[0] if isinstance(decoded, list) and decoded else decoded
-    return isinstance(first, dict) and "counter_name" in first
+    return isinstance(first, dict) and any(name.startswith("counter_") for name in first)
 
 
 def _accept(index: int, item: HttpSample, latest_us: int) -> Sample:

@@ -65,4 +65,6 @@ OPERATIONS: Operations = {
 
 def schemas() -> dict[str, Any]:
     """Give the schema of a search."""
-    return {"QueryRequest": requested(plain([query.Query])["Query"], nulls=True)}
+    made = requested(plain([query.Query])["Query"], nulls=True)
+    made["properties"]["limit"] |= {"minimum": 1}
+    return {"QueryRequest": made}

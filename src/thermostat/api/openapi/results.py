@@ -5,6 +5,7 @@ from typing import Any
 
 from thermostat.alarms.model import State
 from thermostat.api.openapi.operation import Answer, Operation, Operations, Parameter, ref
+from thermostat.api.params import BOOLEAN_WORDS
 
 TAG = "server"
 
@@ -27,7 +28,7 @@ OPERATIONS: Operations = {
                 Parameter(
                     "all_projects",
                     "Whether alarms of all projects are meant.",
-                    {"enum": ["true", "false"]},
+                    {"enum": list(BOOLEAN_WORDS)},
                 )
             ],
             answers={200: Answer("The counts.", ref("Metrics"))},

@@ -69,6 +69,8 @@ def schemas() -> Schemas:
         wanted = _without_tag(requested(form, nulls=True))
         if kind == "combination":
             wanted["properties"]["alarm_ids"] |= {"uniqueItems": True}
+        if kind == "event":  # an empty one means every type
+            wanted["properties"]["event_type"] |= {"minLength": 0}
         if kind in _TERMS:
             wanted["properties"]["query"] |= {"items": ref(_TERMS[kind])}
         kept[request_name_of(kind)] = wanted

@@ -85,6 +85,7 @@ def world(services, engine, api):
         return answer.json["alarm_id"]
 
     plain = {key: value for key, value in THRESHOLD.items() if key != "threshold_rule"}
+    services.alarms.counts_results = True
     mine, other = made(THRESHOLD), made(THRESHOLD)
     above = {
         **plain,

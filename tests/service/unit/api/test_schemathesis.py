@@ -83,6 +83,6 @@ def test_what_is_created_is_found(target):
             answers[case.operation.label, response.status_code] += 1
             case.validate_response(response, checks=wanted_checks())
 
-    Machine.run(settings=settings(DRAWN, max_examples=6, stateful_step_count=8))
+    Machine.run(settings=settings(DRAWN, max_examples=20, stateful_step_count=8))
     assert answers["POST /v2/alarms", 201]
     assert any(status in (200, 204) and "{alarm_id}" in label for label, status in answers)
