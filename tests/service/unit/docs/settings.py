@@ -21,11 +21,7 @@ from thermostat.api.openapi.document import document
 from thermostat.api.policies import list_rules, load_enforcer
 from thermostat.events.opts import OPTS
 from thermostat.notify.transports.base import Notification
-<<<<<<< HEAD
 from thermostat.outside.base import Answer, Question
-=======
-from thermostat.outside import base
->>>>>>> 9cf7ce0 (Send bad searches too; say in the description what the server takes of event types, limits and flags)
 from thermostat.samples.model import Sample, SampleType
 
 FOREIGN_OPTIONS = {("DEFAULT", "plugin_dirs"): "heat.conf"}
@@ -160,7 +156,7 @@ def python(block, tools):
 def _class(text, _tools):
     conf = cfg.ConfigOpts()
     conf.register_opts([cfg.StrOpt("host", default="compute-1")], group="agent")
-    names = vars(base) | {
+    names = {
         "cfg": cfg,
         "ConfigOpts": cfg.ConfigOpts,
         "LOAD_OPTS": [],
