@@ -24,7 +24,7 @@ from thermostat.alarms.model import Alarm
 
 RESIDENT = 100_000
 CREATED = 3_000
-CLIENTS = 8
+CLIENTS = 16
 
 
 def run() -> Iterator[dict[str, Any]]:

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from thermostat.alarms.balancers import LoadBalancerRule
 from thermostat.alarms.constraints import is_open
-from thermostat.alarms.model import Alarm, Standing, State, Transition
+from thermostat.alarms.model import Standing, State, Transition
 from thermostat.balancers.base import Balancers, PoolAnswer, Unreadable
 from thermostat.balancers.decide import ALARM_TYPE, Verdict, decide
 
@@ -34,8 +34,8 @@ class Alarms(Protocol):
         """Give what a judge needs of every enabled alarm of these types."""
         ...
 
-    def find(self, alarm_id: str) -> Alarm | None:
-        """Give an alarm of any project, or None."""
+    def standing_of(self, alarm_ids: Collection[str], types: Collection[str]) -> Sequence[Standing]:
+        """Give those of these alarms that are enabled, and of these types."""
         ...
 
     def record_all(self, transitions: Sequence[Transition]) -> Sequence[bool]:
@@ -154,24 +154,24 @@ class BalancerJudge:
         """
         with self._changing:
             changed, self._changed = self._changed, set()
+        if not changed:
+            return []
+        try:
+            found = self._alarms.standing_of(changed, {ALARM_TYPE})
+        except Exception:
+            with self._changing:
+                self._changed |= changed
+            raise
+        for alarm_id in changed - {alarm.alarm_id for alarm in found}:
+            self._watched.pop(alarm_id, None)
+            self._told.pop(alarm_id, None)
         fresh = []
-        while changed:
-            alarm_id = changed.pop()
-            try:
-                found = self._alarms.find(alarm_id)
-            except Exception:
-                with self._changing:
-                    self._changed |= {alarm_id, *changed}
-                raise
-            if found is None or not found.enabled or not isinstance(found.rule, LoadBalancerRule):
-                self._watched.pop(alarm_id, None)
-                self._told.pop(alarm_id, None)
-                continue
-            known = self._watched.get(alarm_id)
-            now = self._watched[alarm_id] = found.standing
+        for now in found:
+            known = self._watched.get(now.alarm_id)
+            self._watched[now.alarm_id] = now
             if known is None or _asks(known) != _asks(now):
-                self._told.pop(alarm_id, None)
-                fresh.append(alarm_id)
+                self._told.pop(now.alarm_id, None)
+                fresh.append(now.alarm_id)
         return fresh
 
     def _judge(self, alarms: Sequence[Standing]) -> str | None:

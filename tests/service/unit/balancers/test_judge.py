@@ -359,16 +359,16 @@ class TestTroubles:
         bench.balancers.have("pool", "p1", FAILING)
         bench.load()
         bench.create()
-        find = bench.alarms.find
+        standing_of = bench.alarms.standing_of
 
-        def fails(_alarm_id):
+        def fails(_alarm_ids, _types):
             raise OSError("no connection")
 
-        bench.alarms.find = fails
+        bench.alarms.standing_of = fails
         bench.judge.alarm_changed("a1")
         with pytest.raises(OSError, match="no connection"):
             bench.pass_()
-        bench.alarms.find = find
+        bench.alarms.standing_of = standing_of
         bench.pass_()
         assert bench.find().state is State.ALARM
 
