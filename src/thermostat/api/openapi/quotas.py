@@ -61,7 +61,7 @@ def schemas() -> dict[str, Any]:
     """Give the schemas of quotas."""
     made = plain([quotas.Quotas])
     form, quota = made["Quotas"], made["Quota"]
-    limits = {"type": "array", "maxItems": 10, "items": ref("QuotaRequest")}
+    limits = {**form["properties"]["quotas"], "items": ref("QuotaRequest")}
     asked = requested({**form, "properties": {**form["properties"], "quotas": limits}}, nulls=False)
     return {
         "Quotas": answered(form),

@@ -148,7 +148,10 @@ def _connectives(part: str, ending: str) -> Schemas:
     made[f"Reference{ending}"] = {
         "description": "The state of another alarm of the same project.",
         "type": "object",
-        "properties": {"type": {"const": "alarm"}, "alarm_id": _ID},
+        "properties": {
+            "type": {"const": "alarm"},
+            "alarm_id": {**_ID, "description": "The id of the alarm."},
+        },
         "required": ["type", "alarm_id"],
         "additionalProperties": False,
     }

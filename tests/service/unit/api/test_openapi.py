@@ -61,6 +61,17 @@ def test_names_and_summaries_are_different():
         assert len(set(found)) == len(found)
 
 
+def test_every_field_of_a_request_says_what_it_means():
+    """Give the field a docstring in its struct."""
+    for name, schema in document()["components"]["schemas"].items():
+        if not name.endswith("Request") or name in {"AndRequest", "OrRequest", "NotRequest"}:
+            continue
+        for field, member in schema.get("properties", {}).items():
+            is_plain = member != {"type": "null"} and "const" not in member
+            if is_plain and not field.endswith("_rule"):
+                assert "description" in member, f"{name}.{field}"
+
+
 def test_every_schema_is_used():
     used = json.dumps(document())
     for name in document()["components"]["schemas"]:
