@@ -5,6 +5,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 from tests.service.crash.served import OPENED, STARTED, ServerProcess
 
@@ -16,14 +17,21 @@ SOON_S = 0.008
 """What follows an event (judging, committing, telling) is over after about this."""
 HOUSEKEEPING_S = 0.2
 """Seconds from the opening of the store to its first sealing."""
+QUIET_S = 2.0
+"""When nothing has come for so long, the next event is not waited for."""
+KINDS = ("while starting", "under load", "after a 201", "at a web hook", "while sealing")
+OF_NOTIFYING = ("while starting", "under load", "at a web hook")
 
 
 class Killer:
     """Kills as often as it is told to; each instant is drawn near something that may go wrong."""
 
-    def __init__(self, server: ServerProcess, kills: int, seed: int) -> None:
+    def __init__(
+        self, server: ServerProcess, kills: int, seed: int, kinds: Sequence[str] = KINDS
+    ) -> None:
         self._server = server
         self._kills = kills
+        self._kinds = kinds
         self._chance = random.Random(f"kills {seed}")
         self._acknowledged = threading.Semaphore(0)
         self._told = threading.Semaphore(0)
@@ -72,9 +80,7 @@ class Killer:
 
     def _let_live(self) -> None:
         """Wait until the instant of the next kill."""
-        kind = self._chance.choice(
-            ("while starting", "under load", "after a 201", "at a web hook", "while sealing")
-        )
+        kind = self._chance.choice(self._kinds)
         self.kinds[kind] += 1
         match kind:
             case "while starting":
@@ -96,5 +102,6 @@ class Killer:
         while event.acquire(blocking=False):
             pass
         for _ in range(self._chance.randint(1, 12)):
-            event.acquire(timeout=2.0)
+            if not event.acquire(timeout=QUIET_S):
+                break
         time.sleep(self._chance.uniform(0, SOON_S))

@@ -15,6 +15,8 @@ import mmap
 import multiprocessing
 import struct
 import threading
+import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,10 @@ from oslo_config import cfg
 
 from tests.service.identity import identified
 from thermostat import opts
+from thermostat.db.engine import open_engine
+from thermostat.db.outbox import Outbox
+from thermostat.notify.loading import load_transports
+from thermostat.notify.worker import Worker
 from thermostat.server import Server
 
 LOG = logging.getLogger(__name__)
@@ -49,16 +55,16 @@ class SharedClock:
         self._FORM.pack_into(self._memory, 0, now_s)
 
 
-def serve(connection: Connection, configuration: Path, clock: Path, log: Path) -> None:
-    """Run a server until it is killed; tell when its databases are open, and when it serves."""
-    logging.basicConfig(
-        filename=log, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
-    conf = cfg.ConfigOpts()
-    opts.register(conf)
-    conf([], project="thermostat", default_config_files=[str(configuration)])
+def serve(connection: Connection, configuration: Path, clock: Path | None, log: Path) -> None:
+    """Run a server until it is killed; tell when its databases are open, and when it serves.
+
+    Without a clock of the test's it goes by the wall clock.
+    """
+    conf = _prepared(configuration, log)
     try:
-        server = Server(conf, application=identified, clock=SharedClock(clock))
+        server = Server(
+            conf, application=identified, clock=SharedClock(clock) if clock else time.time
+        )
         connection.send(OPENED)
         server.start()
         connection.send(STARTED)
@@ -68,11 +74,32 @@ def serve(connection: Connection, configuration: Path, clock: Path, log: Path) -
     threading.Event().wait()
 
 
+def serve_notifier(connection: Connection, configuration: Path, log: Path) -> None:
+    """Run a notifier alone until it is killed; tell when its database is open, and when it runs."""
+    conf = _prepared(configuration, log)
+    worker = Worker(Outbox(open_engine(conf.database.connection)), load_transports(conf), conf)
+    connection.send(OPENED)
+    worker.start()
+    connection.send(STARTED)
+    threading.Event().wait()
+
+
+def _prepared(configuration: Path, log: Path) -> cfg.ConfigOpts:
+    logging.basicConfig(
+        filename=log, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    conf = cfg.ConfigOpts()
+    opts.register(conf)
+    conf([], project="thermostat", default_config_files=[str(configuration)])
+    return conf
+
+
 class ServerProcess:
     """One life of a server after the other, over the same databases and on the same port."""
 
-    def __init__(self, *arguments: Path) -> None:
-        """Give the arguments of `serve` but the first."""
+    def __init__(self, *arguments: Path | None, serve: Callable[..., None] = serve) -> None:
+        """Give what the process runs, and its arguments but the first."""
+        self._serve = serve
         self._arguments = arguments
         self._process: Any = None
         self._told: Connection | None = None
@@ -82,7 +109,7 @@ class ServerProcess:
         """Begin a life; it is not waited for."""
         self._heard.clear()
         self._told, theirs = FORKING.Pipe(duplex=False)
-        self._process = FORKING.Process(target=serve, args=(theirs, *self._arguments))
+        self._process = FORKING.Process(target=self._serve, args=(theirs, *self._arguments))
         self._process.start()
         theirs.close()
 
