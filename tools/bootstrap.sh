@@ -26,7 +26,7 @@ LAB_PACKAGES="libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils
 # openstack.cloud 2.5, in ansible 12, does not work with openstacksdk 4.15 and later, which has no
 # openstack.version any more.
 VENV_WANTS="pytest pytest-xdist hypothesis schemathesis openapi-spec-validator ruff mypy types-PyYAML
-    types-croniter build
+    types-croniter build standardwebhooks
     ansible-core==2.19.* ansible==12.* ansible-lint antsibull-docs antsibull-changelog
     openstacksdk<4.15 python-openstackclient python-heatclient aodhclient"
 # Heat's plugins are tested where Heat is: hence pytest and testtools. Gnocchi's extra "postgresql"

@@ -26,6 +26,7 @@ from thermostat.evaluate.loop import Evaluator
 from thermostat.evaluate.polls import Poll
 from thermostat.events.listener import create_listener
 from thermostat.ingest import Ingest
+from thermostat.notify.egress import Egress
 from thermostat.notify.housekeeper import Housekeeper
 from thermostat.notify.loading import load_transports
 from thermostat.notify.worker import Worker
@@ -142,6 +143,7 @@ class Server:
             schemes=without_trusts(transports)
             if has_no_authentication(conf)
             else frozenset(transports),
+            egress=Egress.of(conf),
             max_actions=conf.api.alarm_max_actions,
             alarm_changed=self._alarm_changed,
             overload=evaluator.overload,

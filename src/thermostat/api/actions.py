@@ -11,6 +11,7 @@ from oslo_config import cfg
 from thermostat.alarms.balancers import LoadBalancerRule
 from thermostat.alarms.model import ACTION_FIELDS, Alarm, State
 from thermostat.api.errors import bad_field
+from thermostat.notify.egress import PORTS, Egress, TargetRefused
 from thermostat.redaction import HIDDEN, is_hidden, restored
 
 ADMIN_SCHEMES = frozenset({"log", "test"})
@@ -31,7 +32,12 @@ OPTS = [
 
 
 def check_actions(
-    alarm: Alarm, schemes: Collection[str], *, is_admin: Callable[[], bool], most: int = -1
+    alarm: Alarm,
+    schemes: Collection[str],
+    *,
+    is_admin: Callable[[], bool],
+    egress: Egress,
+    most: int = -1,
 ) -> None:
     """Raise the 400 or 403 that names the field unless all of the alarm's actions can be called.
 
@@ -43,6 +49,7 @@ def check_actions(
             raise bad_field(field, f"{field} count exceeds maximum value {most}")
         for action in alarm.actions(state):
             _check(field, action, schemes, is_admin=is_admin)
+            _check_target(field, action, egress)
 
 
 def with_secrets(alarm: Alarm, known: Alarm | None) -> Alarm:
@@ -120,3 +127,15 @@ def _check(
         raise bad_field(field, "a URL has no host")
     if parts.username is not None or parts.password is not None:
         raise bad_field(field, "a URL has a user name or password in it")
+
+
+def _check_target(field: str, action: str, egress: Egress) -> None:
+    """Raise the 400 where the URL itself shows that its target may not be called."""
+    parts = urlsplit(action)
+    scheme = parts.scheme.removeprefix(TRUST_PREFIX)
+    if scheme not in PORTS:
+        return
+    try:
+        egress.check_url(scheme, parts.hostname or "", parts.port)
+    except TargetRefused as error:
+        raise bad_field(field, f"a URL leads to a target that is not allowed: {error}") from None

@@ -125,6 +125,7 @@ class AlarmNoun:
             is_admin=lambda: is_allowed(
                 self._services.enforcer, req, policies.USE_ADMIN_ACTIONS, _owner(alarm)
             ),
+            egress=self._services.egress,
             most=self._services.max_actions,
         )
 

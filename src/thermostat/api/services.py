@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 
 from thermostat.api.enforcing import QuickEnforcer
+from thermostat.notify.egress import Egress
 from thermostat.store.base import SampleStore
 
 if TYPE_CHECKING:  # what is only held here need not be loaded here
@@ -36,6 +37,8 @@ class Services:
     """The URL schemes of actions that a transport is installed for."""
     alarm_changed: Callable[[str], None]
     """Called with the alarm's id after each committed change of a definition or state."""
+    egress: Egress = field(default_factory=Egress)
+    """The rules for the targets of actions."""
     max_actions: int = -1
     """How many actions an alarm may have for each state; 0 or less: no limit."""
     overload: Callable[[], float | None] = lambda: None

@@ -12,6 +12,7 @@ import msgspec
 from oslo_context.context import generate_request_id
 from sqlalchemy import (
     Engine,
+    Row,
     and_,
     bindparam,
     delete,
@@ -23,6 +24,7 @@ from sqlalchemy import (
 
 from thermostat.alarms.model import Alarm, Transition
 from thermostat.db.mapping import to_json
+from thermostat.db.signing import WebhookSecrets
 from thermostat.db.tables import NOTIFICATION, RETIRED_TRUST
 from thermostat.db.writing import writer
 
@@ -33,6 +35,8 @@ class Status(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
     DEAD = "dead"
+    DROPPED = "dropped"
+    """Somebody gave it up by hand."""
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,9 +55,21 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     """How many attempts have failed."""
     created_us: int
+    queued_us: int | None = None
+    """Since when its deadline counts, where that is later than its creation: it was replayed."""
+    project_id: str = ""
+    signing_keys: tuple[bytes, ...] = ()
+    """What it is signed with: the project's secret, and the earlier one while that still counts."""
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of the URL."""
+        return scheme_of(self.action)
 
 
-_FIELDS = [NOTIFICATION.c[field] for field in Notification.__struct_fields__]
+_FIELDS = [
+    NOTIFICATION.c[field] for field in Notification.__struct_fields__ if field != "signing_keys"
+]
 
 
 _SETTLE = (
@@ -77,6 +93,7 @@ class Outcome:
     status: Status
     """PENDING: try again at `next_attempt_us`."""
     error: str | None = None
+    """Why it failed; of a delivery, what was odd about it."""
     next_attempt_us: int = 0
 
 
@@ -108,11 +125,17 @@ def notification_rows(alarm: Alarm, transition: Transition) -> Sequence[Mapping[
             "body": body,
             "status": Status.PENDING.value,
             "attempts": 0,
+            "scheme": scheme_of(action),
             "created_us": transition.timestamp_us,
             "next_attempt_us": transition.timestamp_us,
         }
         for action in actions
     ]
+
+
+def scheme_of(action: str) -> str:
+    """Give the scheme of an action's URL."""
+    return action.partition(":")[0].lower()[:32]
 
 
 def target_of(action: str) -> str:
@@ -121,12 +144,17 @@ def target_of(action: str) -> str:
     return (parts.netloc.rpartition("@")[2].lower() or parts.scheme)[:255]
 
 
+def _notification(row: Row[Any], keys: tuple[bytes, ...]) -> Notification:
+    return Notification(**row._mapping, signing_keys=keys)
+
+
 class Outbox:
     """The notifications. Every method may be called from any thread."""
 
     def __init__(self, engine: Engine) -> None:
         self._reads = engine
         self._writes = writer(engine)
+        self._secrets = WebhookSecrets(engine)
 
     def due(
         self,
@@ -152,7 +180,8 @@ class Outbox:
             .limit(limit)
         )
         with self._reads.begin() as connection:
-            return [Notification(**row._mapping) for row in connection.execute(query)]
+            rows = connection.execute(query).all()
+        return [_notification(row, self._secrets.keys(row.project_id)) for row in rows]
 
     def settle(self, outcomes: Sequence[Outcome], now_us: int) -> None:
         """Write what these attempts came to, in one transaction."""

@@ -112,9 +112,23 @@ NOTIFICATION = Table(
     Column("created_us", BigInteger, nullable=False),
     Column("next_attempt_us", BigInteger, nullable=False),
     Column("finished_us", BigInteger),
+    Column("scheme", String(32), nullable=False, server_default=""),
+    # Since when its deadline counts, where that is later than its creation.
+    Column("queued_us", BigInteger),
     Index(None, "status", "next_attempt_us"),
     Index(None, "alarm_id"),
     Index(None, "trust_id"),
+    Index(None, "project_id", "created_us", "notification_id"),
+)
+
+# What the notifications of a project are signed with; while both are there, by both.
+WEBHOOK_SECRET = Table(
+    "webhook_secret",
+    METADATA,
+    Column("project_id", String(255), primary_key=True),
+    Column("secret", String(64), nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("earlier_secret", String(64)),
 )
 
 # Trusts that no alarm uses any more; they are deleted once no pending notification needs them.
@@ -123,6 +137,23 @@ RETIRED_TRUST = Table(
     METADATA,
     Column("trust_id", String(64), primary_key=True),
     Column("retired_us", BigInteger, nullable=False),
+)
+
+# Trusts that are being made, by the moment at which they lapse, which no other trust has.
+TRUST_INTENT = Table(
+    "trust_intent",
+    METADATA,
+    Column("expires_at", String(32), primary_key=True),
+    Column("created_us", BigInteger, nullable=False),
+)
+
+# Trusts of alarms that Keystone refuses: expired, revoked, or lacking a role.
+TRUST_FAULT = Table(
+    "trust_fault",
+    METADATA,
+    Column("trust_id", String(64), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("since_us", BigInteger, nullable=False),
 )
 
 # How far the evaluator has come: one row.

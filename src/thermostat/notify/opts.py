@@ -9,14 +9,22 @@ OPTS = [
         "workers",
         default=100,
         min=2,
-        help="How many notifications may be under way at once. At most half of them go to targets "
-        "whose last attempt failed.",
+        help="How many notifications may be under way at once, not counting those that have been "
+        "for a second. At most half of them go to targets whose last attempt failed.",
+    ),
+    cfg.IntOpt(
+        "slow_workers",
+        default=400,
+        min=0,
+        help="How many notifications may be under way that have been for a second, beside the "
+        "others: so many targets may hang at once and delay nobody.",
     ),
     cfg.IntOpt(
         "per_target_limit",
         default=10,
         min=1,
-        help="How many notifications may be under way to one host and port.",
+        help="How many notifications may be under way to one host and port. One that has "
+        "delivered nothing yet gets one at a time.",
     ),
     cfg.FloatOpt(
         "connect_timeout", default=5.0, min=0.01, help="Seconds to wait for a connection."
@@ -26,6 +34,20 @@ OPTS = [
         default=30.0,
         min=0.01,
         help="Seconds to wait for an answer. Heat's signals answer within a few seconds.",
+    ),
+    cfg.FloatOpt(
+        "attempt_timeout",
+        default=40.0,
+        min=0.01,
+        help="Seconds that one attempt may take from the connection to the status of the answer, "
+        "however steadily the answer trickles.",
+    ),
+    cfg.IntOpt(
+        "max_redirects",
+        default=3,
+        min=0,
+        help="How many redirects (307, 308) are followed, one after the other. Each is checked as "
+        "the URL itself is.",
     ),
     cfg.IntOpt(
         "deadline",
@@ -52,9 +74,27 @@ OPTS = [
         "wait for it.",
     ),
     cfg.StrOpt("ca_file", help="Certificate authorities to trust; by default the system's."),
-    cfg.BoolOpt(
-        "allow_link_local",
-        default=False,
-        help="Let alarms call link-local addresses, where clouds serve instance metadata.",
+    cfg.ListOpt(
+        "allowed_schemes",
+        default=[],
+        help="Schemes of the URLs that alarms may call, e.g. https, trust+https; empty: all that "
+        "are installed.",
+    ),
+    cfg.ListOpt(
+        "allowed_ports",
+        default=[],
+        help="Ports, and ranges like 8000-8999, that http and https URLs may have; empty: all.",
+    ),
+    cfg.ListOpt(
+        "denied_networks",
+        default=[],
+        help="Networks that alarms may not call with http and https URLs, e.g. 127.0.0.0/8, ::1. "
+        "Link-local and multicast addresses, 0.0.0.0/8, and those where clouds serve instance "
+        "metadata, are denied in any case.",
+    ),
+    cfg.ListOpt(
+        "allowed_networks",
+        default=[],
+        help="Networks that alarms may call although they are denied.",
     ),
 ]

@@ -24,6 +24,9 @@ class Transport(Protocol):
 
     def __init__(self, conf: ConfigOpts) -> None: ...
 
-    def send(self, notification: Notification, now_us: int) -> None:
-        """Deliver it, or raise DeliveryFailed. Returns within the connect and read timeouts."""
+    def send(self, notification: Notification, now_us: int) -> str | None:
+        """Deliver it, or raise DeliveryFailed; give what was odd about a delivery, or None.
+
+        Returns within a bounded time.
+        """
         ...

@@ -1,31 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`http://` and `https://`: POST Aodh's JSON body to a URL.
+"""`http://` and `https://`: POST Aodh's JSON body to a URL, signed."""
 
-Redirects are not followed. Link-local addresses, where clouds serve instance metadata, are refused
-once the address is known, so that no DNS answer leads there either.
-"""
-
-import ipaddress
-import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urljoin, urlsplit
 
-import urllib3
 from oslo_config.cfg import ConfigOpts
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError, LocationValueError
 
 from thermostat.db.outbox import Notification
+from thermostat.notify.egress import Egress, TargetRefused
 from thermostat.notify.opts import GROUP, OPTS
+from thermostat.notify.posting import Limits, Poster, Reply
+from thermostat.notify.signing import signed_headers
 from thermostat.notify.transports.base import DeliveryFailed
 from thermostat.version import __version__
 
 GONE = 410
-SHORT_ANSWER = 4096
-"""A connection whose answer is longer than this many bytes is closed rather than read out."""
-_METADATA_V6 = ipaddress.ip_address("fd00:ec2::254")
+KEEPING_POST = (307, 308)
+"""Redirects that are followed; after the others a request is a GET, which delivers nothing."""
 
 
 class HttpTransport:
@@ -34,128 +27,91 @@ class HttpTransport:
     def __init__(self, conf: ConfigOpts) -> None:
         conf.register_opts(OPTS, group=GROUP)
         options = conf[GROUP]
-        # At debug level urllib3 logs URLs with their query strings, which carry signatures.
-        logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
-        self._pools = {
-            verify: _pool_manager(
-                urllib3.Timeout(connect=options.connect_timeout, read=options.read_timeout),
-                verify=verify,
-                ca_file=options.ca_file,
-                size=options.per_target_limit,
-                guarded=not options.allow_link_local,
-            )
-            for verify in (True, False)
-        }
+        self._egress = Egress.of(conf)
+        self._max_redirects: int = options.max_redirects
+        limits = Limits(options.connect_timeout, options.read_timeout, options.attempt_timeout)
+        self._poster = Poster(limits, self._egress, options.ca_file)
 
-    def send(self, notification: Notification, now_us: int) -> None:
+    def send(self, notification: Notification, now_us: int) -> str | None:
         """Post it; any 2xx answer means delivered."""
-        self.post(notification, now_us, notification.action, {})
+        return self.post(notification, now_us, notification.action, {})
 
     def post(
-        self, notification: Notification, now_us: int, url: str, headers: Mapping[str, str]
-    ) -> None:
-        """Post it to this URL with these headers besides the usual ones."""
+        self, notification: Notification, now_us: int, url: str, secret: Mapping[str, str]
+    ) -> str | None:
+        """Post it to this URL with these headers besides the usual ones; give what was odd.
+
+        The secret ones follow no redirect to another host.
+        """
+        body = notification.body.encode()
+        headers = {**_headers(notification, now_us, body), **secret}
+        verify, deadline_s = _verifies(url), self._poster.deadline_s()
+        for _ in range(1 + self._max_redirects):
+            reply = self._poster.post(url, headers, body, verify=verify, deadline_s=deadline_s)
+            if reply.status not in KEEPING_POST:
+                break
+            url = self._redirected(url, reply, stays=bool(secret))
+        if 200 <= reply.status < 300:
+            return reply.remark
+        raise _failure(reply)
+
+    def _redirected(self, url: str, reply: Reply, *, stays: bool) -> str:
+        """Give where a redirect leads to. Raises DeliveryFailed if it must not be followed."""
+        location = reply.headers.get("location")
+        if not location:
+            raise DeliveryFailed(f"HTTP {reply.status} without a Location")
         try:
-            response = self._pools[_verifies(url)].request(
-                "POST",
-                url,
-                body=notification.body.encode(),
-                headers={**_headers(notification, now_us), **headers},
-                redirect=False,
-                retries=False,
-                preload_content=False,
-            )
-        except (LocationValueError, UnicodeError) as error:
-            raise DeliveryFailed(f"invalid URL ({type(error).__name__})", final=True) from None
-        except HTTPError as error:
-            # Its message would have the URL.
-            raise DeliveryFailed(_describe(error)) from None
-        _finish(response)
-        if not 200 <= response.status < 300:
-            raise _failure(response)
+            target = urljoin(url, location)
+            before, after = urlsplit(url), urlsplit(target)
+            self._check(before, after, stays=stays)
+        except ValueError:
+            raise DeliveryFailed(f"HTTP {reply.status} to an invalid URL", final=True) from None
+        except TargetRefused as error:
+            raise DeliveryFailed(
+                f"HTTP {reply.status} to a target that is refused: {error}", final=True
+            ) from None
+        return target
 
-
-class _Guarded:
-    """Hangs up on addresses that no alarm may call, before any request is sent."""
-
-    def refuse_forbidden(self, connection: HTTPConnection) -> None:
-        peer = ipaddress.ip_address(connection.sock.getpeername()[0].partition("%")[0])
-        mapped = getattr(peer, "ipv4_mapped", None) or peer
-        if mapped.is_link_local or mapped == _METADATA_V6:
-            connection.close()
-            raise DeliveryFailed(f"link-local address {mapped} is refused", final=True)
-
-
-class _GuardedHTTPConnection(_Guarded, HTTPConnection):
-    def connect(self) -> None:
-        super().connect()
-        self.refuse_forbidden(self)
-
-
-class _GuardedHTTPSConnection(_Guarded, HTTPSConnection):
-    def connect(self) -> None:
-        super().connect()
-        self.refuse_forbidden(self)
-
-
-class _GuardedHTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _GuardedHTTPConnection
-
-
-class _GuardedHTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _GuardedHTTPSConnection
-
-
-def _pool_manager(
-    timeout: urllib3.Timeout, *, verify: bool, ca_file: str | None, size: int, guarded: bool
-) -> urllib3.PoolManager:
-    manager = urllib3.PoolManager(
-        num_pools=100,
-        maxsize=size,
-        timeout=timeout,
-        cert_reqs="CERT_REQUIRED" if verify else "CERT_NONE",
-        ca_certs=ca_file,
-    )
-    if guarded:
-        manager.pool_classes_by_scheme = {"http": _GuardedHTTPPool, "https": _GuardedHTTPSPool}
-    return manager
+    def _check(self, before: SplitResult, after: SplitResult, *, stays: bool) -> None:
+        if after.scheme not in (before.scheme, "https") or not after.hostname:
+            raise TargetRefused(f"from {before.scheme} to {after.scheme:.20}")
+        if after.username is not None:
+            raise TargetRefused("it has a user name")
+        self._egress.check_url(after.scheme, after.hostname, after.port)
+        if stays and (before.scheme, before.netloc) != (after.scheme, after.netloc):
+            raise TargetRefused("a token is not taken to another host")
 
 
 def _verifies(url: str) -> bool:
     """Tell whether the server's certificate is checked; Aodh lets the URL say no."""
+    if "aodh-alarm-ssl-verify" not in url:
+        return True
     return parse_qs(urlsplit(url).query).get("aodh-alarm-ssl-verify", ["1"])[-1] != "0"
 
 
-def _headers(notification: Notification, now_us: int) -> dict[str, str]:
+def _headers(notification: Notification, now_us: int, body: bytes) -> dict[str, str]:
     return {
         "Content-Type": "application/json",
         "User-Agent": f"thermostat/{__version__}",
         "x-openstack-request-id": notification.request_id,
-        "webhook-id": notification.notification_id,
-        "webhook-timestamp": str(now_us // 1_000_000),
+        **signed_headers(
+            notification.notification_id, now_us // 1_000_000, body, notification.signing_keys
+        ),
     }
 
 
-def _finish(response: urllib3.BaseHTTPResponse) -> None:
-    """Keep the connection for the next notification if its answer is short, else close it."""
-    length = response.headers.get("Content-Length", "")
-    try:
-        if response.status != 204 and not (length.isdigit() and int(length) <= SHORT_ANSWER):
-            response.close()
-        else:
-            response.drain_conn()
-    except HTTPError:
-        response.close()  # the status has come: what follows does not matter
-
-
-def _failure(response: urllib3.BaseHTTPResponse) -> DeliveryFailed:
-    reason = f"HTTP {response.status}"
-    if 300 <= response.status < 400:
-        reason += " (redirects are not followed)"
+def _failure(reply: Reply) -> DeliveryFailed:
+    reason = f"HTTP {reply.status}"
+    if reply.status in KEEPING_POST:
+        reason += " (too many redirects)"
+    elif 300 <= reply.status < 400:
+        reason += " (such redirects are not followed)"
+    if reply.remark:
+        reason += f" ({reply.remark})"
     return DeliveryFailed(
         reason,
-        retry_after_s=retry_after_s(response.headers.get("Retry-After")),
-        final=response.status == GONE,
+        retry_after_s=retry_after_s(reply.headers.get("retry-after")),
+        final=reply.status == GONE,
     )
 
 
@@ -172,19 +128,3 @@ def retry_after_s(value: str | None) -> float:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
-
-
-def _describe(error: HTTPError) -> str:
-    match error:
-        case urllib3.exceptions.ReadTimeoutError():
-            return "no answer in time"
-        case urllib3.exceptions.NameResolutionError():
-            return "the host's name cannot be resolved"
-        case urllib3.exceptions.NewConnectionError():
-            return "no connection"
-        case urllib3.exceptions.ConnectTimeoutError():
-            return "no connection in time"
-        case urllib3.exceptions.SSLError():
-            return "TLS failed: the certificate may not be trusted"
-        case _:
-            return f"the connection broke ({type(error).__name__})"

@@ -18,23 +18,23 @@ class TrustTransport:
         self._trusts = trusts or Trusts(conf)
         self._http = HttpTransport(conf)
 
-    def send(self, notification: Notification, now_us: int) -> None:
+    def send(self, notification: Notification, now_us: int) -> str | None:
         """Post it; a refused token is tried once more with a fresh one."""
         trust_id = notification.trust_id
         if trust_id is None:
             raise DeliveryFailed("the alarm has no trust", final=True)
         try:
-            self._post(notification, now_us, trust_id)
+            return self._post(notification, now_us, trust_id)
         except DeliveryFailed as failure:
             if str(failure) != "HTTP 401":
                 raise
             self._trusts.renew(trust_id)
-            self._post(notification, now_us, trust_id)
+            return self._post(notification, now_us, trust_id)
 
-    def _post(self, notification: Notification, now_us: int, trust_id: str) -> None:
+    def _post(self, notification: Notification, now_us: int, trust_id: str) -> str | None:
         try:
             token = self._trusts.token(trust_id)
         except TrustError as error:
             raise DeliveryFailed(f"no token for the alarm's trust: {error}") from error
         url = notification.action.removeprefix(PREFIX)
-        self._http.post(notification, now_us, url, {"X-Auth-Token": token})
+        return self._http.post(notification, now_us, url, {"X-Auth-Token": token})

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+from dataclasses import replace
 from datetime import datetime
+from ipaddress import ip_network
 
 import pytest
 
 from tests.service.alarm_requests import ADMIN, ALARM, HOOK, RULE, fault, with_, with_rule
 from tests.service.alarm_support import make_transition
+from tests.service.unit.api.conftest import Api
+from thermostat.api.app import create_api
+from thermostat.notify.egress import Egress
 
 
 class TestCreate:
@@ -335,3 +340,31 @@ class TestDefaults:
         rule = {"event_type": "compute.*"}
         answer = api("POST", "/v2/alarms", {"name": "n", "type": "event", "event_rule": rule})
         assert answer.json["description"] == "Alarm when compute.* event occurred."
+
+
+class TestTargets:
+    """What the URL itself shows is refused at once; the rest at delivery (see test_egress)."""
+
+    @pytest.mark.parametrize(
+        "host",
+        ["169.254.169.254", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "0.0.0.0",
+         "[::ffff:169.254.169.254]", "[fe80::1]", "[fd00:ec2::254]", "224.0.0.1"],
+    )  # fmt: skip
+    @pytest.mark.parametrize("scheme", ["http", "trust+https"])
+    def test_addresses_that_are_always_refused(self, api, host, scheme):
+        answer = api("POST", "/v2/alarms", with_(ok_actions=[f"{scheme}://{host}/latest"]))
+        assert answer.status_code == 400
+        assert "ok_actions" in fault(answer)
+        assert "is refused" in fault(answer)
+
+    def test_ports_and_networks_of_the_options(self, services):
+        rules = Egress(ports=[range(443, 444)], denied=[ip_network("10.0.0.0/8")])
+        api = Api(create_api(replace(services, egress=rules)))
+        for url, status in {
+            "https://10.0.0.1/": 400,
+            "http://a.example/": 400,
+            "https://a.example:444/": 400,
+            "https://a.example/": 201,
+        }.items():
+            answer = api("POST", "/v2/alarms", with_(alarm_actions=[url]))
+            assert answer.status_code == status, url

@@ -291,7 +291,8 @@ class TestOutbox:
         (again,) = outbox.due(NOW_US + 100, 10)
         assert (again.notification_id, again.attempts) == (first.notification_id, 1)
         assert again.request_id == first.request_id
-        assert outbox.counts() == {Status.PENDING: 1, Status.DELIVERED: 0, Status.DEAD: 1}
+        counts = {status: count for status, count in outbox.counts().items() if count}
+        assert counts == {Status.PENDING: 1, Status.DEAD: 1}
 
     def test_leaves_out(self, alarms, outbox, alarm):
         alarms.record(make_transition(alarm))

@@ -9,6 +9,7 @@ from thermostat.cmd import dbsync
 from thermostat.db.alarms import AlarmRepository
 from thermostat.db.engine import open_engine
 from thermostat.db.mapping import to_row
+from thermostat.db.outbox import Outbox
 from thermostat.db.schema import (
     SchemaError,
     check_schema,
@@ -124,4 +125,24 @@ def test_secrets_leave_an_older_history(database_url):
     with engine.connect() as connection:
         kept = connection.execute(text("SELECT detail FROM alarm_history ORDER BY position")).all()
     assert [one.detail for one in kept] == [wanted[number % 4] for number in range(2500)]
+    engine.dispose()
+
+
+def test_what_an_older_release_left_pending_is_delivered(database_url):
+    engine = open_engine(database_url)
+    upgrade(engine, "0005")
+    row = (
+        "INSERT INTO notification (notification_id, alarm_id, project_id, action, target,"
+        " request_id, body, status, attempts, created_us, next_attempt_us) VALUES"
+        " (:id, 'a1', 'p1', :url, 'x', 'req-1', '{}', 'pending', 0, 1, 1)"
+    )
+    urls = ("trust+https://x/", "https://x/", "http://x/", "log://")
+    with writer(engine).begin() as connection:
+        for url in urls:
+            connection.execute(text(row), {"id": url, "url": url})
+    upgrade(engine)
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT scheme, action FROM notification")).all()
+    assert sorted(found) == sorted((url.partition(":")[0], url) for url in urls)
+    assert {one.action for one in Outbox(engine).due(2, 9)} == set(urls)
     engine.dispose()

@@ -1,18 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 import random
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from standardwebhooks import Webhook, WebhookVerificationError
 
+from tests.service.alarm_support import open_database
 from tests.service.unit.notify.conftest import configure
 from thermostat.db.outbox import Notification, target_of
+from thermostat.db.signing import WebhookSecrets
 from thermostat.notify.backoff import Backoff
 from thermostat.notify.loading import load_transports
 from thermostat.notify.transports import http
 from thermostat.notify.transports.base import DeliveryFailed
+from thermostat.notify.transports.http import HttpTransport
 from thermostat.notify.transports.trust import TrustTransport
 from thermostat.trusts import TrustUnavailable
 
@@ -74,43 +81,6 @@ class TestRetryAfter:
         value = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
         assert 90 < http.retry_after_s(value) <= 100
         assert http.retry_after_s("Mon, 01 Jan 2001 00:00:00 GMT") == 0
-
-
-class _Socket:
-    """Stands in for a connection to an address that this machine cannot have."""
-
-    def __init__(self, address):
-        self._address = address
-        self.closed = False
-
-    def getpeername(self):
-        return (self._address, 80)
-
-    @property
-    def sock(self):
-        return self
-
-    def close(self):
-        self.closed = True
-
-
-class TestGuard:
-    @pytest.mark.parametrize(
-        "address",
-        ["169.254.169.254", "fe80::1%eth0", "::ffff:169.254.169.254", "fd00:ec2::254"],
-    )
-    def test_hangs_up_on_metadata_addresses(self, address):
-        connection = _Socket(address)
-        with pytest.raises(DeliveryFailed, match="link-local") as failure:
-            http._Guarded().refuse_forbidden(connection)
-        assert failure.value.final
-        assert connection.closed
-
-    @pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "2001:db8::1", "::1"])
-    def test_lets_others_pass(self, address):
-        connection = _Socket(address)
-        http._Guarded().refuse_forbidden(connection)
-        assert not connection.closed
 
 
 class _Trusts:
@@ -177,3 +147,67 @@ def test_every_installed_transport_loads():
     transports = load_transports(configure())
     assert set(transports) >= {"http", "https", "trust+http", "trust+https", "log"}
     assert transports["http"] is transports["https"]
+
+
+class TestSignature:
+    """By the Standard Webhooks scheme, as its own library judges."""
+
+    @pytest.fixture
+    def engine(self, tmp_path):
+        engine = open_database(tmp_path / "secrets.sqlite")
+        yield engine
+        engine.dispose()
+
+    @pytest.fixture
+    def secrets(self, engine):
+        return WebhookSecrets(engine)
+
+    def sent(self, hook, keys):
+        signed = msgspec.structs.replace(
+            TestTrustTransport().notification(hook.url),
+            action=hook.url,
+            body='{"alarm_name":"b\u00fcsy"}',
+            signing_keys=keys,
+        )
+        HttpTransport(configure()).send(signed, int(time.time() * 1e6))
+        (call,) = hook.calls
+        return call
+
+    def test_the_projects_secret_verifies_it(self, hook, secrets):
+        call = self.sent(hook, secrets.keys("p1"))
+        assert Webhook(secrets.secret("p1")).verify(call.body, call.headers) == {
+            "alarm_name": "b\u00fcsy"
+        }
+        with pytest.raises(WebhookVerificationError):
+            Webhook(secrets.secret("p2")).verify(call.body, call.headers)
+        with pytest.raises(WebhookVerificationError):
+            Webhook(secrets.secret("p1")).verify(call.body + b" ", call.headers)
+
+    def test_both_secrets_verify_it_after_a_replacement(self, hook, secrets):
+        before = secrets.secret("p1")
+        after = secrets.replace("p1")
+        assert before != after == secrets.secret("p1")
+        call = self.sent(hook, secrets.keys("p1"))
+        for secret in (before, after):
+            Webhook(secret).verify(call.body, call.headers)
+
+    def test_the_earlier_secret_ends_after_a_day(self, engine):
+        secrets = WebhookSecrets(engine, clock=lambda: now_s)
+        now_s = 1000.0
+        secrets.secret("p1")
+        secrets.replace("p1")
+        assert len(secrets.keys("p1")) == 2
+        secrets, now_s = WebhookSecrets(engine, clock=lambda: now_s), 1000.0 + 86_401
+        assert len(secrets.keys("p1")) == 1
+
+    def test_servers_that_make_it_at_once_agree(self, engine):
+        with ThreadPoolExecutor(8) as threads:
+            made = threads.map(lambda _: WebhookSecrets(engine).secret("p1"), range(16))
+        assert len(set(made)) == 1
+
+    def test_notifications_have_their_projects_keys(self, notifier, hook):
+        notifier.start()
+        notifier.fire(hook.url)
+        notifier.wait()
+        secret = WebhookSecrets(notifier.engine).secret("p1")
+        Webhook(secret).verify(hook.calls[0].body, hook.calls[0].headers)

@@ -144,7 +144,7 @@ class TestRetries:
         notifier.fire(elsewhere.url)
         assert notifier.wait()[Status.DEAD] == 1
         assert hook.calls == []
-        assert "redirects are not followed" in notifier.rows()[0]["last_error"]
+        assert "such redirects are not followed" in notifier.rows()[0]["last_error"]
 
     def test_a_broken_transport_loses_nothing(self, notifier, caplog):
         class Broken:
@@ -182,6 +182,30 @@ class TestSeparation:
         notifier.fire(*[hook.url] * 30)
         assert notifier.wait()[Status.DELIVERED] == 30
         assert hook.most_at_once == 4
+
+    def test_seventy_that_hang_delay_nobody(self, notifier, hook):
+        """Not even the first time, when nobody knows that they hang."""
+        listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(70)]
+        try:
+            notifier.start(workers=100, slow_workers=400, per_target_limit=10, read_timeout=30.0)
+            for listener in listeners:
+                notifier.fire(*[f"http://127.0.0.1:{listener.getsockname()[1]}/"] * 10)
+            begun = time.monotonic()
+            notifier.fire(*[hook.url] * 100)
+            wait_until(lambda: len(hook.calls) == 100)
+            assert time.monotonic() - begun < 2.0
+            assert notifier.wait(pending=700)[Status.DELIVERED] == 100
+        finally:
+            for listener in listeners:
+                listener.close()
+
+    def test_many_more_that_hang_hold_the_room_for_a_second(self, notifier, hook, hanging):
+        notifier.start(workers=10, slow_workers=40, read_timeout=30.0)
+        notifier.fire(*hanging)
+        begun = time.monotonic()
+        notifier.fire(*[hook.url] * 20)
+        wait_until(lambda: len(hook.calls) == 20)
+        assert time.monotonic() - begun < 6.0  # four rounds of ten, each of a second
 
     def test_one_that_hangs_delays_nobody(self, notifier, hook, hanging):
         notifier.start(read_timeout=30.0)
@@ -283,7 +307,7 @@ def test_kill_in_mid_delivery_loses_nothing(notifier, make_hook, tmp_path):
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     try:
-        wait_until(lambda: len(slow.calls) == 4, 20.0)
+        wait_until(lambda: slow.calls and len(quick.calls) == 10, 20.0)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()

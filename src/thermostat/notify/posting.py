@@ -1,0 +1,377 @@
+# SPDX-License-Identifier: Apache-2.0
+"""POST over HTTP/1.1 to targets that nobody vouches for.
+
+Every attempt has an end however its answer trickles, only the head of an answer is waited for, and
+only addresses that the rules let pass are connected to. The standard library's client reads the
+answers; libraries above it can bound neither the whole time nor the address.
+"""
+
+import http.client
+import io
+import select
+import socket
+import ssl
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import SplitResult, quote, urlsplit
+
+from thermostat.notify.egress import PORTS, Egress, TargetRefused
+from thermostat.notify.transports.base import DeliveryFailed
+
+SHORT_ANSWER = 4096
+"""A connection whose answer has more bytes than this is closed rather than read out."""
+READ_OUT_S = 0.5
+"""How long the rest of an answer may take whose status is known."""
+IDLE_S = 60.0
+"""How long a connection is kept for the next notification."""
+MOST_IDLE = 500
+"""How many connections are kept at most."""
+_URL_SAFE = "/?:@!$&'()*+,;=-._~%[]"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long each part of an attempt may take, in seconds."""
+
+    connect_s: float
+    read_s: float
+    attempt_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The head of an answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    """The names in lower case."""
+    remark: str | None = None
+    """What was odd about the rest of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a connection leads to."""
+
+    scheme: str
+    host: str
+    port: int
+    verify: bool
+
+    @classmethod
+    def of(cls, parts: SplitResult, *, verify: bool) -> "Origin":
+        """Give a URL's; `verify` tells whether its certificate is checked. Raises ValueError."""
+        host = parts.hostname
+        if parts.scheme not in PORTS or not host:
+            raise ValueError(parts.scheme)
+        if not host.isascii():
+            host = host.encode("idna").decode()
+        port = PORTS[parts.scheme] if parts.port is None else parts.port
+        return cls(parts.scheme, host, port, verify)
+
+    @property
+    def header(self) -> str:
+        """The value of the header Host."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
+
+
+class Poster:
+    """Posts to any target, and keeps connections for the next time. For many threads at once."""
+
+    def __init__(self, limits: Limits, egress: Egress, ca_file: str | None = None) -> None:
+        self._limits = limits
+        self._egress = egress
+        self._contexts = {verify: _context(ca_file, verify=verify) for verify in (True, False)}
+        self._lock = threading.Lock()
+        self._idle: dict[Origin, deque[_Wire]] = {}
+        self._kept = 0
+        weakref.finalize(self, _close_all, self._idle)
+
+    def deadline_s(self) -> float:
+        """Give when an attempt that begins now ends, on the monotonic clock."""
+        return time.monotonic() + self._limits.attempt_s
+
+    def post(
+        self, url: str, headers: Mapping[str, str], body: bytes, *, verify: bool, deadline_s: float
+    ) -> Reply:
+        """Give the answer's head. Raises DeliveryFailed with a reason that has no secrets."""
+        try:
+            parts = urlsplit(url)
+            origin = Origin.of(parts, verify=verify)
+        except (ValueError, UnicodeError) as error:
+            raise DeliveryFailed(f"invalid URL ({type(error).__name__})", final=True) from None
+        request = _request(origin, parts, headers, body)
+        wire = self._kept_wire(origin)
+        if wire is not None:
+            try:
+                return self._exchange(origin, wire, request, deadline_s)
+            except _Stale:
+                pass  # it was closed while nobody used it
+        return self._exchange(origin, self._connect(origin, deadline_s), request, deadline_s)
+
+    def _exchange(self, origin: Origin, wire: "_Wire", request: bytes, deadline_s: float) -> Reply:
+        try:
+            wire.begin(deadline_s, self._limits.read_s)
+            response = http.client.HTTPResponse(cast("socket.socket", wire), method="POST")
+            wire.send(request)
+            response.begin()
+            remark, reusable = _read_out(response, wire)
+        except BaseException as error:
+            wire.close()
+            raise _failure(error, wire, self._limits) from None
+        if reusable:
+            self._keep(origin, wire)
+        else:
+            wire.close()
+        answered = {name.lower(): value for name, value in response.headers.items()}
+        return Reply(response.status, answered, remark)
+
+    # -- connections ------------------------------------------------------------------------------
+
+    def _connect(self, origin: Origin, deadline_s: float) -> "_Wire":
+        """Connect to an address of the origin that the rules let pass."""
+        try:
+            self._egress.check_port(origin.port)
+            plain = self._dial(origin, deadline_s)
+        except TargetRefused as error:
+            raise DeliveryFailed(str(error), final=True) from None
+        except socket.gaierror:
+            raise DeliveryFailed("the host's name cannot be resolved") from None
+        except TimeoutError:
+            raise DeliveryFailed("no connection in time") from None
+        except (OSError, UnicodeError):
+            raise DeliveryFailed("no connection") from None
+        try:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if origin.scheme == "https":
+                plain.settimeout(self._left_s(deadline_s))
+                context = self._contexts[origin.verify]
+                return _Wire(context.wrap_socket(plain, server_hostname=origin.host))
+            return _Wire(plain)
+        except BaseException as error:
+            plain.close()
+            raise _tls_failure(error) from None
+
+    def _dial(self, origin: Origin, deadline_s: float) -> socket.socket:
+        failure: Exception = OSError("the name has no address")
+        found = socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+        for family, kind, protocol, _, address in found:
+            try:
+                self._egress.check_address(str(address[0]))
+            except TargetRefused as error:
+                failure = error
+                continue
+            dialled = socket.socket(family, kind, protocol)
+            try:
+                dialled.settimeout(self._left_s(deadline_s))
+                dialled.connect(address)
+            except OSError as error:
+                dialled.close()
+                failure = error
+            else:
+                return dialled
+        raise failure
+
+    def _left_s(self, deadline_s: float) -> float:
+        return max(0.001, min(self._limits.connect_s, deadline_s - time.monotonic()))
+
+    def _kept_wire(self, origin: Origin) -> "_Wire | None":
+        """Give a kept connection that is still open."""
+        while True:
+            with self._lock:
+                wires = self._idle.get(origin)
+                if not wires:
+                    return None
+                wire = wires.pop()
+                self._kept -= 1
+                if not wires:
+                    del self._idle[origin]
+            if wire.is_open():
+                return wire
+            wire.close()
+
+    def _keep(self, origin: Origin, wire: "_Wire") -> None:
+        old: list[_Wire] = []
+        wire.idle_since_s = time.monotonic()
+        with self._lock:
+            if self._kept >= MOST_IDLE:
+                old = self._oldest(wire.idle_since_s - IDLE_S)
+            if self._kept >= MOST_IDLE:
+                old.append(wire)
+            else:
+                self._idle.setdefault(origin, deque()).append(wire)
+                self._kept += 1
+        for one in old:
+            one.close()
+
+    def _oldest(self, before_s: float) -> "list[_Wire]":
+        """Take out what has been kept since before this time."""
+        old: list[_Wire] = []
+        for origin, wires in list(self._idle.items()):
+            while wires and wires[0].idle_since_s < before_s:
+                old.append(wires.popleft())
+            if not wires:
+                del self._idle[origin]
+        self._kept -= len(old)
+        return old
+
+
+class _Stale(Exception):  # noqa: N818 - it names what a kept connection is
+    """A kept connection was closed by the other side before it answered anything."""
+
+
+class _Wire:
+    """A connection whose reads and writes end at a deadline. It is one attempt's at a time."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._deadline_s = 0.0
+        self._read_s = 0.0
+        self.uses = 0
+        self.received = 0
+        """Bytes of the answer under way."""
+        self.idle_since_s = 0.0
+
+    def begin(self, deadline_s: float, read_s: float) -> None:
+        """Start an attempt that ends at this time, and waits so long for anything to come."""
+        self._deadline_s = deadline_s
+        self._read_s = read_s
+        self.uses += 1
+        self.received = 0
+
+    def end_in(self, seconds: float) -> None:
+        """Have the attempt end so soon."""
+        self._deadline_s = min(self._deadline_s, time.monotonic() + seconds)
+
+    def is_over(self) -> bool:
+        """Tell whether the attempt's time is up."""
+        return time.monotonic() >= self._deadline_s
+
+    def is_open(self) -> bool:
+        """Tell whether the other side has neither closed it nor said anything unasked."""
+        if time.monotonic() - self.idle_since_s > IDLE_S:
+            return False
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return not poll.poll(0)
+
+    def send(self, data: bytes) -> None:
+        """Send all of it."""
+        self._socket.settimeout(self._left_s())
+        self._socket.sendall(data)
+
+    def receive_into(self, buffer: Any) -> int:
+        """Wait for bytes of the answer; 0: there are no more."""
+        self._socket.settimeout(min(self._read_s, self._left_s()))
+        count = self._socket.recv_into(buffer)
+        self.received += count
+        return count
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """Give the answer as a file, for the standard library's parser."""
+        return io.BufferedReader(_Received(self), SHORT_ANSWER)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+    def _left_s(self) -> float:
+        left_s = self._deadline_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        return left_s
+
+
+def _close_all(idle: Mapping[Origin, Iterable[_Wire]]) -> None:
+    for wires in idle.values():
+        for wire in wires:
+            wire.close()
+
+
+class _Received(io.RawIOBase):
+    """What comes over a wire."""
+
+    def __init__(self, wire: _Wire) -> None:
+        self._wire = wire
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._wire.receive_into(buffer)
+
+
+def _context(ca_file: str | None, *, verify: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file)
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _request(origin: Origin, parts: SplitResult, headers: Mapping[str, str], body: bytes) -> bytes:
+    target = parts.path or "/"
+    if parts.query:
+        target += f"?{parts.query}"
+    lines = [
+        f"POST {quote(target, safe=_URL_SAFE)} HTTP/1.1",
+        f"Host: {origin.header}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+        f"Content-Length: {len(body)}",
+        "\r\n",
+    ]
+    return "\r\n".join(lines).encode() + body
+
+
+def _read_out(response: http.client.HTTPResponse, wire: _Wire) -> tuple[str | None, bool]:
+    """Give what is odd about the rest of an answer, and whether the connection can be kept."""
+    if response.length is not None and response.length > SHORT_ANSWER:
+        return f"an answer of {response.length} bytes was cut off", False
+    wire.end_in(READ_OUT_S)
+    try:
+        length = len(response.read(SHORT_ANSWER + 1))
+    except TimeoutError:
+        return f"the rest of the answer was cut off after {READ_OUT_S:g} s", False
+    except (OSError, http.client.HTTPException):
+        return None, False  # the status has come: what follows does not matter
+    if length > SHORT_ANSWER:
+        return f"an answer of more than {SHORT_ANSWER} bytes was cut off", False
+    return None, response.isclosed() and not response.will_close
+
+
+def _failure(error: BaseException, wire: _Wire, limits: Limits) -> BaseException:
+    """Give what to raise for an attempt over a connection; its reason has no secrets."""
+    was_closed = isinstance(error, ConnectionError | ssl.SSLEOFError)
+    if was_closed and wire.uses > 1 and not wire.received:
+        return _Stale()
+    match error:
+        case TimeoutError():
+            if wire.is_over():
+                return DeliveryFailed(f"no whole answer within {limits.attempt_s:g} s")
+            return DeliveryFailed("no answer in time")
+        case OSError():
+            return DeliveryFailed(f"the connection broke ({type(error).__name__})")
+        case http.client.HTTPException() | ValueError():
+            return DeliveryFailed(f"the answer is not HTTP ({type(error).__name__})")
+    return error
+
+
+def _tls_failure(error: BaseException) -> BaseException:
+    match error:
+        case ssl.SSLCertVerificationError():
+            return DeliveryFailed(
+                f"TLS failed: the certificate is not valid: {error.verify_message}"
+            )
+        case TimeoutError():
+            return DeliveryFailed("no connection in time")
+        case ssl.SSLError():
+            return DeliveryFailed(f"TLS failed ({error.reason or type(error).__name__})")
+        case OSError() | ValueError():
+            return DeliveryFailed(f"TLS failed ({type(error).__name__})")
+    return error
