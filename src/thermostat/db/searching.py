@@ -65,9 +65,9 @@ def _watched(
 ) -> Iterator[Row[Any]]:
     """Give the rows of a query until the time is up. Raises TooLong."""
     for row in connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(query):
-        if time.monotonic() > deadline_s:
-            raise _too_long(limit_s)
         yield row
+        if time.monotonic() > deadline_s:  # judging it took too long
+            raise _too_long(limit_s)
 
 
 def _within_limit(found: Iterator[Found], limit: int | None) -> list[Found]:
