@@ -21,7 +21,7 @@ from oslo_config import cfg
 
 from thermostat.api import alarm_form
 from thermostat.api.app import create_api
-from thermostat.api.openapi import examples
+from thermostat.api.openapi import examples, silences
 from thermostat.api.openapi.document import ERRORS, NOUNS, document
 from thermostat.api.policies import load_enforcer
 from thermostat.api.services import Services
@@ -30,6 +30,7 @@ from thermostat.db.engine import open_engine
 from thermostat.db.history import Author
 from thermostat.db.outbox import Outbox
 from thermostat.db.schema import upgrade
+from thermostat.db.silences import SilenceRepository
 from thermostat.ingest import Ingest
 from thermostat.store.memory import MemoryStore
 
@@ -75,6 +76,7 @@ class Server:
                     ingest=Ingest(store, lambda _batch: None, clock=lambda: int(NOW_S * 1e6)),
                     alarms=self._alarms,
                     outbox=Outbox(self._engine),
+                    silences=SilenceRepository(self._engine),
                     enforcer=load_enforcer(conf),
                     trusts=NoTrusts(),
                     schemes=frozenset({"http", "https", "trust+http", "trust+https"}),
@@ -236,7 +238,10 @@ def _example(
     bodies = [one["value"] for one in content.get(JSON, {}).get("examples", {}).values()] or [None]
     if method == "PUT":  # it takes what POST takes
         bodies = bodies[:1]
-    path = path.format(alarm_id=alarm_id, meter="cpu_util", project_id="p1")
+    of = {"alarm_id": alarm_id, "meter": "cpu_util", "project_id": "p1"}
+    if "{silence_id}" in path:
+        of["silence_id"] = server("POST", "/v2/silences", "", silences.EXAMPLE)[1]["silence_id"]
+    path = path.format(**of)
     query = urlencode(
         [
             (one["name"], value)

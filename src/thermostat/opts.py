@@ -8,7 +8,7 @@ from keystonemiddleware import opts as middleware
 from oslo_config import cfg
 
 from thermostat import ingest, trusts
-from thermostat.api import actions, auth, publishers, quotas, results, serve
+from thermostat.api import actions, auth, publishers, quotas, results, serve, silences
 from thermostat.balancers import octavia
 from thermostat.db import engine
 from thermostat.evaluate import loop
@@ -22,7 +22,7 @@ from thermostat.store import loading as stores
 
 _OWN = (
     ("DEFAULT", results.OPTS),
-    (serve.GROUP, [*serve.OPTS, *auth.OPTS, *quotas.OPTS, *actions.OPTS]),
+    (serve.GROUP, [*serve.OPTS, *auth.OPTS, *quotas.OPTS, *actions.OPTS, *silences.OPTS]),
     (engine.GROUP, engine.OPTS),
     (embedded.GROUP, [*stores.OPTS, *embedded.OPTS]),
     (ingest.GROUP, [*ingest.OPTS, *publishers.OPTS]),

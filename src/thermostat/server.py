@@ -21,6 +21,8 @@ from thermostat.db.alarms import AlarmRepository
 from thermostat.db.engine import open_engine
 from thermostat.db.outbox import Outbox
 from thermostat.db.schema import check_schema
+from thermostat.db.silences import SilenceRepository
+from thermostat.db.withholding import Withheld
 from thermostat.evaluate.engine import Engine
 from thermostat.evaluate.loop import Evaluator
 from thermostat.evaluate.polls import Poll
@@ -29,6 +31,7 @@ from thermostat.ingest import Ingest
 from thermostat.notify.egress import Egress
 from thermostat.notify.housekeeper import Housekeeper
 from thermostat.notify.loading import load_transports
+from thermostat.notify.silencer import Silencer
 from thermostat.notify.worker import Worker
 from thermostat.outside import opts
 from thermostat.outside.base import Answer
@@ -89,6 +92,15 @@ class Server:
         outside = load_outside_stores(conf)
         self._store = load_store(conf)
         self._notifier = Worker(outbox, transports, conf, clock=clock, registry=registry)
+        silences = SilenceRepository(database, conf.api.project_silence_quota)
+        self._silencer = Silencer(
+            silences,
+            Withheld(database),
+            conf,
+            notify=self._notifier.wake,
+            clock=clock,
+            registry=registry,
+        )
         self._housekeeper = Housekeeper(alarms, outbox, trusts, conf, clock=clock)
         self._poller = Poller(outside, self._answered, registry)
         self._evaluator = evaluator = Evaluator(
@@ -138,6 +150,7 @@ class Server:
             ingest=ingest,
             alarms=alarms,
             outbox=outbox,
+            silences=silences,
             enforcer=load_enforcer(conf),
             trusts=trusts,
             schemes=without_trusts(transports)
@@ -150,6 +163,7 @@ class Server:
             checks={
                 "store": self._store.check,
                 "notifier": self._notifier.check,
+                "silencer": self._silencer.check,
                 **{name: judge.check for name, judge in self._judges.items()},
             },
             outside={kind: store for store in outside.values() for kind in store.types},
@@ -168,6 +182,7 @@ class Server:
     def start(self) -> None:
         """Rebuild the windows from the store, then judge, notify and serve."""
         self._notifier.start()
+        self._silencer.start()
         self._housekeeper.start()
         self._poller.start()
         for judge in self._judges.values():
@@ -181,6 +196,7 @@ class Server:
             judge.stop()
         self._poller.stop()
         self._housekeeper.stop()
+        self._silencer.stop()
         self._notifier.stop()
         self._store.close()
 

@@ -25,6 +25,7 @@ from thermostat.api.results import ResultsResource
 from thermostat.api.root import RootResource, VersionResource
 from thermostat.api.samples import Samples
 from thermostat.api.services import Services
+from thermostat.api.silences import SilenceResource, SilencesResource
 from thermostat.api.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -76,5 +77,7 @@ def create_api(services: Services) -> falcon.App[Any, Any]:
     app.add_route("/v2/query/alarms/history", of_history)
     app.add_route("/v2/quotas", QuotasResource(services))
     app.add_route("/v2/quotas/{project_id}", ProjectQuotasResource(services))
+    app.add_route("/v2/silences", SilencesResource(services))
+    app.add_route("/v2/silences/{silence_id}", SilenceResource(services))
     app.add_route("/v2/meters/{meter}/statistics", Statistics(services))
     return app

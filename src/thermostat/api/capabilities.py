@@ -29,6 +29,7 @@ _BEYOND_AODH = (
     "alarms:preview",
     "openapi",
     "samples",
+    "silences",
     "statistics",
 )
 AODH_FIELDS: Mapping[str, frozenset[str]] = {

@@ -12,7 +12,6 @@ from typing import Any
 
 import falcon
 import msgspec
-import re2  # type: ignore[import-untyped]  # it has no types
 
 from thermostat.api.params import boolean, instant_us
 from thermostat.db.filters import (
@@ -27,6 +26,7 @@ from thermostat.db.filters import (
     Value,
 )
 from thermostat.db.paging import SortKey
+from thermostat.patterns import finder
 
 MOST_LEVELS = 20
 """How deep `and`, `or` and `not` may be nested."""
@@ -35,10 +35,6 @@ MOST_COMPARISONS = 100
 MOST_VALUES = 1_000
 """How many values all `in` of a filter may have together."""
 MOST_SORT_KEYS = 20
-MAX_PATTERN = 1_000
-"""The longest regular expression, in characters."""
-PATTERN_BYTES = 1 << 20
-"""The memory that RE2 may take for one expression."""
 
 
 class Kind(Enum):
@@ -223,18 +219,10 @@ _CONVERT: Mapping[Kind, Callable[[str | float], Value]] = {
 def _matches(column: str, given: Any, where: str) -> Matches:
     if not isinstance(given, str):
         raise _Invalid(f"{where}: must be a regular expression, as text")
-    if len(given) > MAX_PATTERN:
-        raise _Invalid(f"{where}: is longer than {MAX_PATTERN} characters")
-    options = re2.Options()
-    options.max_mem = PATTERN_BYTES
-    options.never_capture = True
-    options.log_errors = False
     try:
-        pattern = re2.compile(given.encode(), options)
-    except re2.error as error:
-        reason = str(error.args[0], "utf-8", "replace") if error.args else "it is invalid"
-        raise _Invalid(f"{where}: is not a regular expression that RE2 takes: {reason}") from error
-    return Matches(column, given, lambda text: pattern.search(text.encode()) is not None)
+        return Matches(column, given, finder(given))
+    except ValueError as error:
+        raise _Invalid(f"{where}: {error}") from error
 
 
 def _order(keys: Any, fields: Mapping[str, Field]) -> list[SortKey]:

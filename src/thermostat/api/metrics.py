@@ -61,6 +61,11 @@ class DatabaseMetrics(Collector):
         for status, count in self._services.outbox.counts().items():
             outbox.add_metric([status.value], count)
         yield outbox
+        silences = GaugeMetricFamily("thermostat_silences", "Silences by status", labels=["status"])
+        now_us = self._services.now_us()
+        for state_of, count in self._services.silences.count_by_status(now_us).items():
+            silences.add_metric([state_of.value], count)
+        yield silences
 
     def describe(self) -> list[Metric]:
         """Give nothing, so that registering does not ask the database."""

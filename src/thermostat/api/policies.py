@@ -33,6 +33,13 @@ GET_METRICS = "telemetry:get_metrics"
 GET_ALL_METRICS = "telemetry:get_metrics:all_projects"
 GET_CAPABILITIES = "telemetry:get_capabilities"
 USE_ADMIN_ACTIONS = "telemetry:use_admin_actions"
+GET_SILENCES = "telemetry:get_silences"
+GET_ALL_SILENCES = "telemetry:get_silences:all_projects"
+GET_SILENCE = "telemetry:get_silence"
+CREATE_SILENCE = "telemetry:create_silence"
+CHANGE_SILENCE = "telemetry:change_silence"
+DELETE_SILENCE = "telemetry:delete_silence"
+SILENCE_ALL_PROJECTS = "telemetry:silence_all_projects"
 CREATE_SAMPLES = "telemetry:create_samples"
 GET_STATISTICS = "telemetry:get_statistics"
 GET_ALL_STATISTICS = "telemetry:get_statistics:all_projects"
@@ -137,6 +144,30 @@ _RULES = (
         "Give an alarm actions with the schemes log: and test:, which write to the server's log.",
         "POST /v2/alarms",
         "PUT /v2/alarms/{alarm_id}",
+    ),
+    _rule(
+        GET_SILENCES,
+        READER,
+        "List a project's silences, and those for all projects.",
+        "GET /v2/silences",
+    ),
+    _rule(GET_ALL_SILENCES, ADMIN, "List the silences of every project.", "GET /v2/silences"),
+    _rule(
+        GET_SILENCE,
+        READER,
+        "Read a silence; one for all projects, too.",
+        "GET /v2/silences/{silence_id}",
+    ),
+    _rule(CREATE_SILENCE, MEMBER, "Silence a project's alarms.", "POST /v2/silences"),
+    _rule(CHANGE_SILENCE, MEMBER, "Edit a silence.", "PUT /v2/silences/{silence_id}"),
+    _rule(DELETE_SILENCE, MEMBER, "Let a silence end.", "DELETE /v2/silences/{silence_id}"),
+    _rule(
+        SILENCE_ALL_PROJECTS,
+        ADMIN,
+        "Silence the alarms of all projects, and edit or end such a silence.",
+        "POST /v2/silences",
+        "PUT /v2/silences/{silence_id}",
+        "DELETE /v2/silences/{silence_id}",
     ),
     _rule(
         CREATE_SAMPLES,

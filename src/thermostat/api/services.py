@@ -15,6 +15,7 @@ from thermostat.store.base import SampleStore
 if TYPE_CHECKING:  # what is only held here need not be loaded here
     from thermostat.db.alarms import AlarmRepository
     from thermostat.db.outbox import Outbox
+    from thermostat.db.silences import SilenceRepository
     from thermostat.ingest import Ingest
     from thermostat.outside.base import OutsideStore
     from thermostat.trusts import Trusts
@@ -31,6 +32,7 @@ class Services:
     ingest: "Ingest"
     alarms: "AlarmRepository"
     outbox: "Outbox"
+    silences: "SilenceRepository"
     enforcer: QuickEnforcer
     trusts: "Trusts"
     schemes: frozenset[str]

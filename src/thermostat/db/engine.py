@@ -30,6 +30,12 @@ OPTS = [
         min=1,
         help="Days that finished notifications, delivered or not, are kept for.",
     ),
+    cfg.IntOpt(
+        "silence_days",
+        default=7,
+        min=1,
+        help="Days that silences which are over are kept for.",
+    ),
 ]
 BUSY_TIMEOUT_MS = 30_000
 MOST_IDS = 500

@@ -37,6 +37,8 @@ class Status(StrEnum):
     DEAD = "dead"
     DROPPED = "dropped"
     """Somebody gave it up by hand."""
+    SILENCED = "silenced"
+    """It is never delivered: a silence withheld it."""
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,14 +4,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, update
 
 from thermostat.alarms.model import Alarm, Transition
-from thermostat.db.engine import MOST_IDS
 from thermostat.db.history import EVALUATOR, Change, event_row
-from thermostat.db.mapping import Reader, to_json
+from thermostat.db.locking import locked_alarms
+from thermostat.db.mapping import to_json
 from thermostat.db.outbox import notification_rows
+from thermostat.db.silences import Silence
 from thermostat.db.tables import ALARM, HISTORY, NOTIFICATION
+from thermostat.db.withholding import Silencing, silenced_rows, withhold
 
 _UPDATE = update(ALARM).where(ALARM.c.alarm_id == bindparam("of"))
 """Sets the columns that its parameters name."""
@@ -25,8 +27,9 @@ def record_all(connection: Connection, transitions: Sequence[Transition]) -> lis
     """
     written: list[bool] = []
     refused: set[str] = set()
+    silencing = Silencing(connection, transitions)
     for run in _runs(transitions):
-        written += _record_run(connection, run, refused)
+        written += _record_run(connection, run, refused, silencing)
     return written
 
 
@@ -45,13 +48,15 @@ def _runs(transitions: Sequence[Transition]) -> Iterator[Sequence[Transition]]:
 
 
 def _record_run(
-    connection: Connection, transitions: Sequence[Transition], refused: set[str]
+    connection: Connection,
+    transitions: Sequence[Transition],
+    refused: set[str],
+    silencing: Silencing,
 ) -> list[bool]:
-    judged = _locked(connection, [transition.alarm_id for transition in transitions])
+    judged = locked_alarms(connection, [transition.alarm_id for transition in transitions])
     written = []
     changes, repeats, spoken = [], [], []
-    events: list[Mapping[str, Any]] = []
-    notifications: list[Mapping[str, Any]] = []
+    telling = _Telling(silencing)
     for transition in transitions:
         alarm = judged.get(transition.alarm_id)
         is_lost = transition.recurs and transition.alarm_id in refused
@@ -69,40 +74,42 @@ def _record_run(
             spoken.append(_known(transition) | {"state_reason": transition.reason})
         else:
             repeats.append(_known(transition))
-        if transition.is_change or transition.recurs:
-            events.append(_event(alarm, transition))
-        if not transition.suppressed:
-            notifications += notification_rows(alarm, transition)
+        telling.add(alarm, transition)
     for statement, rows in (
         (_UPDATE, changes),
         (_UPDATE, repeats),
         (_UPDATE, spoken),
-        (insert(HISTORY), events),
-        (insert(NOTIFICATION), notifications),
+        (insert(HISTORY), telling.events),
+        (insert(NOTIFICATION), telling.notifications),
+        (insert(NOTIFICATION), telling.silent),
     ):
         if rows:
             connection.execute(statement, rows)
+    withhold(connection, telling.silenced)
     return written
 
 
-def _locked(connection: Connection, alarm_ids: Sequence[str]) -> Mapping[str, Alarm]:
-    """Give the enabled ones of these alarms; their rows stay locked until the transaction ends.
+class _Telling:
+    """What transitions leave in the history and in the outbox."""
 
-    SQLite, which knows no row locks, leaves the clause out: there the whole database is locked.
-    """
-    read = Reader().alarm
-    alarm_ids = sorted(alarm_ids)  # in one order, so that two of these never wait for each other
-    alarms = (
-        read(row)
-        for begin in range(0, len(alarm_ids), MOST_IDS)
-        for row in connection.execute(
-            select(ALARM)
-            .where(ALARM.c.alarm_id.in_(alarm_ids[begin : begin + MOST_IDS]))
-            .order_by(ALARM.c.alarm_id)
-            .with_for_update()
-        )
-    )
-    return {alarm.alarm_id: alarm for alarm in alarms if alarm.enabled}
+    def __init__(self, silencing: Silencing) -> None:
+        self._silencing = silencing
+        self.events: list[Mapping[str, Any]] = []
+        self.notifications: list[Mapping[str, Any]] = []
+        self.silent: list[Mapping[str, Any]] = []
+        """Notifications that are never delivered."""
+        self.silenced: list[tuple[Alarm, Transition, Silence]] = []
+
+    def add(self, alarm: Alarm, transition: Transition) -> None:
+        """Take in a transition that is not quiet."""
+        silence = self._silencing.of(alarm, transition)
+        if transition.is_change or transition.recurs:
+            self.events.append(_event(alarm, transition, silence))
+        if silence is not None:
+            self.silent += silenced_rows(alarm, transition, silence)
+            self.silenced.append((alarm, transition, silence))
+        elif not transition.suppressed:
+            self.notifications += notification_rows(alarm, transition)
 
 
 def _known(transition: Transition) -> dict[str, Any]:
@@ -124,15 +131,16 @@ def _new_state(transition: Transition) -> dict[str, Any]:
     }
 
 
-def _event(alarm: Alarm, transition: Transition) -> Mapping[str, Any]:
+def _event(alarm: Alarm, transition: Transition, silence: Silence | None) -> Mapping[str, Any]:
+    detail = {
+        "state": transition.state,
+        "transition_reason": transition.reason,
+        "reason_data": transition.reason_data,
+    }
     return event_row(
         alarm,
         Change.STATE_TRANSITION,
-        {
-            "state": transition.state,
-            "transition_reason": transition.reason,
-            "reason_data": transition.reason_data,
-        },
+        detail if silence is None else {**detail, "silenced_by": silence.silence_id},
         author=EVALUATOR,
         timestamp_us=transition.timestamp_us,
     )

@@ -156,6 +156,39 @@ TRUST_FAULT = Table(
     Column("since_us", BigInteger, nullable=False),
 )
 
+# Spans of time in which no action of the alarms that they match is called (`db/silences.py`).
+SILENCE = Table(
+    "silence",
+    METADATA,
+    Column("silence_id", String(36), primary_key=True),
+    Column("project_id", String(255)),
+    Column("matcher", Text, nullable=False),
+    Column("from_us", BigInteger, nullable=False),
+    Column("until_us", BigInteger, nullable=False),
+    Column("user_id", String(255), nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Index(None, "until_us"),
+    Index(None, "project_id"),
+)
+
+# Alarms whose newest state a silence keeps from being told (`db/withholding.py`).
+WITHHELD = Table(
+    "withheld",
+    METADATA,
+    Column("alarm_id", String(36), primary_key=True),
+    Column("silence_id", String(36), nullable=False),
+    # The state that was told last; none where that is not known.
+    Column("told_state", String(32)),
+    Column("state_timestamp_us", BigInteger, nullable=False),
+    Column("reason_data", Text, nullable=False),
+    # When to see whether it is still to be withheld.
+    Column("recheck_us", BigInteger, nullable=False),
+    Index(None, "recheck_us"),
+    Index(None, "silence_id"),
+)
+
 # How far the evaluator has come: one row.
 EVALUATOR = Table(
     "evaluator",

@@ -15,12 +15,13 @@ from thermostat.api.openapi import (
     query,
     quotas,
     results,
+    silences,
 )
 from thermostat.api.openapi.operation import JSON, Answer, Operation, Operations, Parameter, ref
 from thermostat.api.policies import list_rules
 from thermostat.version import __version__
 
-NOUNS = (alarms, query, quotas, results, metering, public)
+NOUNS = (alarms, query, quotas, results, silences, metering, public)
 """The modules with the tables: each has OPERATIONS, TAG and `schemas()`."""
 
 ERRORS: Mapping[int, str] = {
@@ -39,6 +40,7 @@ _PATH_FIELDS = {
     "alarm_id": "The id of an alarm, as it was given at its creation.",
     "meter": "The name of a meter, such as `cpu_util`.",
     "project_id": "The id of a project.",
+    "silence_id": "The id of a silence, as it was given at its creation.",
 }
 
 
@@ -161,7 +163,7 @@ def _errors(path: str, operation: Operation) -> Iterator[int]:
         statuses.add(400)
     if not operation.is_public:
         statuses |= {401, 403, 503}
-    if "{alarm_id}" in path:
+    if "{alarm_id}" in path or "{silence_id}" in path:
         statuses.add(404)
     yield from sorted(statuses - set(operation.answers))
 

@@ -15,6 +15,7 @@ from thermostat.api.app import Services, create_api
 from thermostat.api.policies import load_enforcer
 from thermostat.db.alarms import AlarmRepository
 from thermostat.db.outbox import Outbox
+from thermostat.db.silences import SilenceRepository
 from thermostat.ingest import Ingest
 from thermostat.store.memory import MemoryStore
 from thermostat.trusts import TrustRefused
@@ -87,6 +88,7 @@ def services(engine):
         ingest=Ingest(store, lambda _batch: None),
         alarms=AlarmRepository(engine),
         outbox=Outbox(engine),
+        silences=SilenceRepository(engine),
         enforcer=load_enforcer(conf),
         trusts=FakeTrusts(),
         schemes=SCHEMES,

@@ -25,6 +25,10 @@ SAMPLE = {
     "name": "cpu_util", "type": "gauge", "unit": "%", "volume": 3.5, "resource_id": "r",
     "timestamp": "2026-11-25T01:00:00",
 }  # fmt: skip
+SILENCE = {
+    "matcher": [{"field": "name", "value": "busy"}], "until": "2199-01-02T00:00:00",
+    "from": "2199-01-01T00:00:00", "comment": "maintenance",
+}  # fmt: skip
 CALLERS = {
     "stranger": {"X-User-Id": "s", "X-Project-Id": "p1"},
     "reader": {"X-User-Id": "r", "X-Project-Id": "p1", "X-Roles": "reader"},
@@ -78,6 +82,11 @@ TABLE = {
     ("POST", "/v2/quotas"): ADMINS_201,
     ("GET", "/v2/quotas/{project_id}"): OF_P1,
     ("DELETE", "/v2/quotas/{project_id}"): ADMINS_204,
+    ("GET", "/v2/silences"): OWN,
+    ("POST", "/v2/silences"): CREATES,
+    ("GET", "/v2/silences/{silence_id}"): OF_AN_ALARM["read"],
+    ("PUT", "/v2/silences/{silence_id}"): OF_AN_ALARM["write"],
+    ("DELETE", "/v2/silences/{silence_id}"): OF_AN_ALARM["delete"],
     ("GET", "/v2/meters/{meter}/statistics"): OWN,
 }
 BODIES = {
@@ -89,6 +98,8 @@ BODIES = {
     ("POST", "/v2/samples"): [SAMPLE],
     ("POST", "/v2/query/alarms"): {},
     ("POST", "/v2/query/alarms/history"): {},
+    ("POST", "/v2/silences"): SILENCE,
+    ("PUT", "/v2/silences/{silence_id}"): SILENCE,
     ("POST", "/v2/quotas"): {"project_id": "p1", "quotas": [{"resource": "alarms", "limit": 9}]},
 }
 
@@ -126,20 +137,35 @@ def alarm_id(client):
     return made.json["alarm_id"]
 
 
+@pytest.fixture
+def make_silence(client):
+    """Makes silences of p1."""
+
+    def make():
+        made = client.simulate_post("/v2/silences", json=SILENCE, headers=CALLERS["member"])
+        return made.json["silence_id"]
+
+    return make
+
+
 def test_the_table_has_every_operation(app):
     assert set(operations(app)) == set(TABLE)
     assert set(BODIES) == {(method, path) for method, path in TABLE if method in {"POST", "PUT"}}
 
 
 @pytest.mark.parametrize(("method", "path"), TABLE)
-def test_callers(client, alarm_id, method, path):
-    url = path.format(alarm_id=alarm_id, project_id="p1", meter="cpu_util")
+def test_callers(client, alarm_id, make_silence, method, path):
+    url = path.format(
+        alarm_id=alarm_id, project_id="p1", meter="cpu_util", silence_id=make_silence()
+    )
     body = BODIES.get((method, path))
     for name, expected in zip(ORDER, TABLE[method, path], strict=True):
         where = url
         if method == "DELETE" and path == "/v2/alarms/{alarm_id}" and expected == 204:
             made = client.simulate_post("/v2/alarms", json=ALARM, headers=CALLERS["member"])
             where = f"/v2/alarms/{made.json['alarm_id']}"
+        if (method, path) == ("DELETE", "/v2/silences/{silence_id}") and expected == 204:
+            where = f"/v2/silences/{make_silence()}"
         answer = client.simulate_request(method, where, json=body, headers=CALLERS[name])
         assert answer.status_code == expected, (name, answer.text)
         if expected >= 400:
@@ -155,7 +181,7 @@ def test_nobody_gets_past_the_token_check(app, tmp_path):
     whole = auth.protect(app, conf)
     client = TestClient(lambda environ, start_response: whole(environ, start_response))  # noqa: PLW0108
     for (method, path), expected in TABLE.items():
-        url = path.format(alarm_id="a", project_id="p1", meter="m")
+        url = path.format(alarm_id="a", project_id="p1", meter="m", silence_id="s")
         answer = client.simulate_request(method, url, headers=CALLERS["admin"])
         assert answer.status_code == (200 if expected == PUBLIC else 401), (method, path)
 

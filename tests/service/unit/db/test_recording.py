@@ -165,7 +165,7 @@ class TestRecord:
         assert alarms.record_all([]) == []
 
     def test_more_than_one_statement_may_ask_for(self, alarms, monkeypatch):
-        monkeypatch.setattr("thermostat.db.recording.MOST_IDS", 2)
+        monkeypatch.setattr("thermostat.db.locking.MOST_IDS", 2)
         created = [make_alarm(alarm_id=f"a{number}") for number in range(5)]
         for alarm in created:
             alarms.create(alarm, ALICE)

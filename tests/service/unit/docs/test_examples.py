@@ -20,6 +20,7 @@ from thermostat.api.app import Services, create_api
 from thermostat.api.policies import load_enforcer
 from thermostat.db.alarms import AlarmRepository
 from thermostat.db.outbox import Outbox
+from thermostat.db.silences import SilenceRepository
 from thermostat.ingest import Ingest
 from thermostat.store.memory import MemoryStore
 
@@ -94,6 +95,7 @@ def client(alarms, engine):
                 ingest=Ingest(store, lambda _batch: None),
                 alarms=alarms,
                 outbox=Outbox(engine),
+                silences=SilenceRepository(engine),
                 enforcer=load_enforcer(conf),
                 trusts=Trusts(),
                 schemes=SCHEMES,

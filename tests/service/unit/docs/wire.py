@@ -21,6 +21,7 @@ POSTED = {
     "AlarmRequest": "/v2/alarms",
     "QueryRequest": "/v2/query/alarms",
     "QuotasRequest": "/v2/quotas",
+    "SilenceRequest": "/v2/silences",
 }
 
 
