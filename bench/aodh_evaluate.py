@@ -39,7 +39,7 @@ def run() -> Iterator[dict[str, Any]]:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="thermostat-")))
         database = stack.enter_context(postgresql.running())
-        gnocchi = _gnocchi(stack, directory, database.create_database())
+        gnocchi = serve_gnocchi(stack, directory, database.create_database())
         aodh = directory / "aodh.conf"
         # Aodh takes the scheme for its driver, so it can have no "+psycopg2".
         url = database.create_database().replace("+psycopg2", "")
@@ -122,7 +122,7 @@ def _cycles(directory: Path, aodh: Path, gnocchi: str) -> list[dict[str, Any]]:
     return cycles
 
 
-def _gnocchi(stack: ExitStack, directory: Path, database: str) -> str:
+def serve_gnocchi(stack: ExitStack, directory: Path, database: str) -> str:
     """Start Gnocchi's API and two workers until the stack unwinds; give the API's URL."""
     paste = next(VENV.glob("lib/*/site-packages/gnocchi/rest/api-paste.ini"))
     (directory / "paste.ini").write_text(

@@ -2,7 +2,9 @@
 """Alarms created over HTTP: by thermostat-server as it is, few alarms resident and many.
 
 The server is the real process with keystonemiddleware and its token cache; the Keystone that it
-validates one token with is a stand-in. The clients are in a process of their own.
+validates one token with is a stand-in. The clients are in a process of their own. Aodh runs beside
+it over PostgreSQL, without a token check; it loads all alarms of the project to create one, so that
+it is the slower the more there are.
 """
 
 import json
@@ -16,21 +18,39 @@ from typing import Any
 import msgspec
 
 from bench import _fleet
+from bench._aodh import Aodh
 from bench._dataset import BASE_US, write_alarms
 from bench._keystone import PROJECT, USER
-from bench._processes import free_port, resident_bytes, running, settings, wait_for
+from bench._processes import (
+    BenchError,
+    free_port,
+    resident_bytes,
+    running,
+    settings,
+    wait_for,
+)
 from bench._processes import run as run_to_end
+from tests.service import postgresql
 from thermostat.alarms.model import Alarm
 
 RESIDENT = 100_000
 CREATED = 3_000
+CREATED_BY_AODH = 300
 CLIENTS = 16
 
 
 def run() -> Iterator[dict[str, Any]]:
     """Yield alarms a second, with none and with 100 000 of the project's alarms there before."""
     few, many = (created_per_s(resident) for resident in (0, RESIDENT))
-    yield {"name": "create_alarms", "value": round(few), "unit": "1/s"}
+    figure: dict[str, Any] = {"name": "create_alarms", "value": round(few), "unit": "1/s"}
+    try:
+        theirs = created_per_s_by_aodh()
+    except BenchError as error:
+        print(f"  {error}", file=sys.stderr)
+    else:
+        figure["peer"] = f"Aodh, the first {CREATED_BY_AODH} of a project, {theirs:.1f}/s"
+        figure["ratio"] = round(few / theirs, 1)
+    yield figure
     yield {
         "name": "create_alarms_of_100k",
         "value": round(many),
@@ -47,6 +67,18 @@ def created_per_s(resident: int) -> float:
         write_alarms(directory / "alarms.sqlite", alarms(resident))
         url = serve(stack, directory)
         clients = (sys.executable, "-m", "bench._clients", url, str(CREATED), str(CLIENTS))
+        printed = run_to_end(directory / "clients.log", *clients)
+        return float(json.loads(printed)["per_s"])
+
+
+def created_per_s_by_aodh() -> float:
+    """Give how many alarms a second Aodh creates, with none there before."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="thermostat-")))
+        database = stack.enter_context(postgresql.running()).create_database()
+        # Aodh takes the scheme for its driver, so it can have no "+psycopg2".
+        url = Aodh(stack, directory, database.replace("+psycopg2", "")).serve()
+        clients = (sys.executable, "-m", "bench._clients", url, str(CREATED_BY_AODH), "4", "aodh")
         printed = run_to_end(directory / "clients.log", *clients)
         return float(json.loads(printed)["per_s"])
 
