@@ -19,6 +19,7 @@ from thermostat.balancers.judge import BalancerJudge
 from thermostat.balancers.octavia import OctaviaBalancers
 from thermostat.db.alarms import AlarmRepository
 from thermostat.db.engine import open_engine
+from thermostat.db.grouping import Groups
 from thermostat.db.outbox import Outbox
 from thermostat.db.schema import check_schema
 from thermostat.db.silences import SilenceRepository
@@ -29,6 +30,7 @@ from thermostat.evaluate.polls import Poll
 from thermostat.events.listener import create_listener
 from thermostat.ingest import Ingest
 from thermostat.notify.egress import Egress
+from thermostat.notify.grouper import Grouper
 from thermostat.notify.housekeeper import Housekeeper
 from thermostat.notify.loading import load_transports
 from thermostat.notify.silencer import Silencer
@@ -93,6 +95,9 @@ class Server:
         self._store = load_store(conf)
         self._notifier = Worker(outbox, transports, conf, clock=clock, registry=registry)
         silences = SilenceRepository(database, conf.api.project_silence_quota)
+        self._grouper = Grouper(
+            Groups(database), notify=self._notifier.wake, clock=clock, registry=registry
+        )
         self._silencer = Silencer(
             silences,
             Withheld(database),
@@ -164,6 +169,7 @@ class Server:
                 "store": self._store.check,
                 "notifier": self._notifier.check,
                 "silencer": self._silencer.check,
+                "grouper": self._grouper.check,
                 **{name: judge.check for name, judge in self._judges.items()},
             },
             outside={kind: store for store in outside.values() for kind in store.types},
@@ -183,6 +189,7 @@ class Server:
         """Rebuild the windows from the store, then judge, notify and serve."""
         self._notifier.start()
         self._silencer.start()
+        self._grouper.start()
         self._housekeeper.start()
         self._poller.start()
         for judge in self._judges.values():
@@ -197,6 +204,7 @@ class Server:
         self._poller.stop()
         self._housekeeper.stop()
         self._silencer.stop()
+        self._grouper.stop()
         self._notifier.stop()
         self._store.close()
 

@@ -11,6 +11,7 @@ from oslo_config import cfg
 from thermostat.alarms.balancers import LoadBalancerRule
 from thermostat.alarms.model import ACTION_FIELDS, Alarm, State
 from thermostat.api.errors import bad_field
+from thermostat.db.grouping import group_wait_s
 from thermostat.notify.egress import PORTS, Egress, TargetRefused
 from thermostat.redaction import HIDDEN, is_hidden, restored
 
@@ -127,6 +128,10 @@ def _check(
         raise bad_field(field, "a URL has no host")
     if parts.username is not None or parts.password is not None:
         raise bad_field(field, "a URL has a user name or password in it")
+    try:
+        group_wait_s(action)
+    except ValueError as error:
+        raise bad_field(field, str(error)) from error
 
 
 def _check_target(field: str, action: str, egress: Egress) -> None:

@@ -22,6 +22,7 @@ _OF_AODH = (
     "alarms:query:simple",
 )
 _BEYOND_AODH = (
+    "alarms:actions:group",
     "alarms:composite_rule:alarm",
     "alarms:composite_rule:not",
     "alarms:composite_rule:suppressor",

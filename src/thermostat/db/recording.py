@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, update
 
 from thermostat.alarms.model import Alarm, Transition
+from thermostat.db.grouping import in_groups
 from thermostat.db.history import EVALUATOR, Change, event_row
 from thermostat.db.locking import locked_alarms
 from thermostat.db.mapping import to_json
@@ -80,7 +81,7 @@ def _record_run(
         (_UPDATE, repeats),
         (_UPDATE, spoken),
         (insert(HISTORY), telling.events),
-        (insert(NOTIFICATION), telling.notifications),
+        (insert(NOTIFICATION), in_groups(connection, telling.notifications)),
         (insert(NOTIFICATION), telling.silent),
     ):
         if rows:

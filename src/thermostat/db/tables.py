@@ -115,10 +115,27 @@ NOTIFICATION = Table(
     Column("scheme", String(32), nullable=False, server_default=""),
     # Since when its deadline counts, where that is later than its creation.
     Column("queued_us", BigInteger),
+    # The notification that is sent for this one and others, itself among them.
+    Column("group_id", String(36)),
+    Column("group_place", Integer),
     Index(None, "status", "next_attempt_us"),
     Index(None, "alarm_id"),
     Index(None, "trust_id"),
+    Index(None, "group_id"),
     Index(None, "project_id", "created_us", "notification_id"),
+)
+
+# Groups of notifications to which more may come (`db/grouping.py`).
+OPEN_GROUP = Table(
+    "open_group",
+    METADATA,
+    Column("group_id", String(36), primary_key=True),
+    Column("project_id", String(255), nullable=False),
+    Column("action_key", String(64), nullable=False),
+    Column("closes_us", BigInteger, nullable=False),
+    Column("members", Integer, nullable=False),
+    Index(None, "project_id", "action_key", unique=True),
+    Index(None, "closes_us"),
 )
 
 # What the notifications of a project are signed with; while both are there, by both.

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, RowMapping, bindparam, delete, insert
 
 from thermostat.alarms.model import Alarm, State, Transition
 from thermostat.db.engine import MOST_IDS
+from thermostat.db.grouping import in_groups
 from thermostat.db.locking import locked_alarms
 from thermostat.db.mapping import to_json
 from thermostat.db.outbox import Status, notification_rows
@@ -134,7 +135,7 @@ def _tell(connection: Connection, alarm_ids: Sequence[str], now_us: int) -> int:
     if kept:
         connection.execute(_KEEP, kept)
     if notifications:
-        connection.execute(insert(NOTIFICATION), notifications)
+        connection.execute(insert(NOTIFICATION), in_groups(connection, notifications))
     return told
 
 

@@ -368,3 +368,23 @@ class TestTargets:
         }.items():
             answer = api("POST", "/v2/alarms", with_(alarm_actions=[url]))
             assert answer.status_code == status, url
+
+
+class TestGroups:
+    @pytest.mark.parametrize(
+        ("url", "words"),
+        [
+            ("http://h.example/?thermostat-group=0", "thermostat-group must be a whole number"),
+            ("trust+http://h.example/?thermostat-group=9", "is for http and https URLs"),
+        ],
+    )
+    def test_what_a_url_may_not_ask_for(self, api, url, words):
+        answer = api("POST", "/v2/alarms", with_(ok_actions=[url]))
+        assert answer.status_code == 400
+        assert "ok_actions" in fault(answer)
+        assert words in fault(answer)
+
+    def test_what_it_may(self, api):
+        urls = ["http://h.example/?thermostat-group=9"]
+        answer = api("POST", "/v2/alarms", with_(ok_actions=urls))
+        assert (answer.status_code, answer.json["ok_actions"]) == (201, urls)
