@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 from falcon.testing import TestClient
 from oslo_config import cfg
 
+from thermostat.alarms.model import State, Transition
 from thermostat.api import alarm_form
 from thermostat.api.app import create_api
 from thermostat.api.openapi import examples, silences
@@ -26,15 +27,19 @@ from thermostat.api.openapi.document import ERRORS, NOUNS, document
 from thermostat.api.policies import load_enforcer
 from thermostat.api.services import Services
 from thermostat.db.alarms import AlarmRepository
+from thermostat.db.deliveries import Deliveries
 from thermostat.db.engine import open_engine
 from thermostat.db.history import Author
-from thermostat.db.outbox import Outbox
+from thermostat.db.outbox import Outbox, Outcome, Status
 from thermostat.db.schema import upgrade
+from thermostat.db.signing import WebhookSecrets
 from thermostat.db.silences import SilenceRepository
 from thermostat.ingest import Ingest
 from thermostat.store.memory import MemoryStore
 
 ROOT = pathlib.Path(__file__).parents[1]
+SECRET = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo="  # noqa: S105 - no server's
+"""What stands for the secret that notifications are signed with; it is no server's."""
 WHERE = ROOT / "docs" / "api-ref"
 NOW_S = 1_767_225_720.0
 """The time in the examples: 2026-01-01T00:02:00."""
@@ -69,14 +74,18 @@ class Server:
         conf([], default_config_files=[], default_config_dirs=[])
         store = MemoryStore()
         self._alarms = AlarmRepository(self._engine, counts_results=True)
+        self._outbox = Outbox(self._engine)
+        self.notification_id = "none"
         self._client = TestClient(
             create_api(
                 Services(
                     store=store,
                     ingest=Ingest(store, lambda _batch: None, clock=lambda: int(NOW_S * 1e6)),
                     alarms=self._alarms,
-                    outbox=Outbox(self._engine),
                     silences=SilenceRepository(self._engine),
+                    outbox=self._outbox,
+                    deliveries=Deliveries(self._engine),
+                    webhook_secrets=WebhookSecrets(self._engine),
                     enforcer=load_enforcer(conf),
                     trusts=NoTrusts(),
                     schemes=frozenset({"http", "https", "trust+http", "trust+https"}),
@@ -101,6 +110,26 @@ class Server:
         )
         self._alarms.create(alarm, Author(user_id="alice", project_id="p1"))
 
+    def give_up_one(self, alarm_id: str) -> str:
+        """Have a notification of an alarm that is given up; give its id."""
+        alarm = self._alarms.find(alarm_id)
+        assert alarm is not None  # noqa: S101 - for the type checker
+        now_us = int(NOW_S * 1e6)
+        self._alarms.record(
+            Transition(
+                alarm_id=alarm_id,
+                revision=alarm.revision,
+                previous=alarm.state,
+                state=State.ALARM,
+                reason="cpu_util is above 70",
+                reason_data={},
+                timestamp_us=now_us,
+            )
+        )
+        (due,) = self._outbox.due(now_us, 1)
+        self._outbox.settle([Outcome(due.notification_id, Status.DEAD, "HTTP 410")], now_us)
+        return due.notification_id
+
     def __call__(self, method: str, path: str, query: str, body: Any) -> tuple[int, Any]:
         """Give the status and the JSON of an answer."""
         sent = {} if body is None else {"json": body}
@@ -123,6 +152,7 @@ def pages() -> dict[str, str]:
     with (
         tempfile.TemporaryDirectory() as directory,
         mock.patch("uuid.uuid4", side_effect=ids),
+        mock.patch("thermostat.db.signing._new", return_value=SECRET),
     ):
         server = Server(pathlib.Path(directory))
         try:
@@ -138,6 +168,8 @@ def _pages(server: Server) -> dict[str, str]:
     server("POST", "/v2/samples", "", examples.SAMPLES["the HTTP publisher's form"])
     made = {"README.md": index()}
     for noun in NOUNS:
+        if noun.TAG == "notifications":
+            server.notification_id = server.give_up_one(named[0])
         made[f"{noun.TAG}.md"] = page(noun.TAG, server, named[0])
     return made
 
@@ -241,7 +273,7 @@ def _example(
     of = {"alarm_id": alarm_id, "meter": "cpu_util", "project_id": "p1"}
     if "{silence_id}" in path:
         of["silence_id"] = server("POST", "/v2/silences", "", silences.EXAMPLE)[1]["silence_id"]
-    path = path.format(**of)
+    path = path.format(**of, notification_id=server.notification_id)
     query = urlencode(
         [
             (one["name"], value)

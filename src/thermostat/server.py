@@ -18,10 +18,12 @@ from thermostat.api.services import Services
 from thermostat.balancers.judge import BalancerJudge
 from thermostat.balancers.octavia import OctaviaBalancers
 from thermostat.db.alarms import AlarmRepository
+from thermostat.db.deliveries import Deliveries
 from thermostat.db.engine import open_engine
 from thermostat.db.grouping import Groups
 from thermostat.db.outbox import Outbox
 from thermostat.db.schema import check_schema
+from thermostat.db.signing import WebhookSecrets
 from thermostat.db.silences import SilenceRepository
 from thermostat.db.withholding import Withheld
 from thermostat.evaluate.engine import Engine
@@ -106,7 +108,9 @@ class Server:
             clock=clock,
             registry=registry,
         )
-        self._housekeeper = Housekeeper(alarms, outbox, trusts, conf, clock=clock)
+        self._housekeeper = Housekeeper(
+            alarms, outbox, Deliveries(database), trusts, conf, clock=clock
+        )
         self._poller = Poller(outside, self._answered, registry)
         self._evaluator = evaluator = Evaluator(
             Engine(
@@ -156,6 +160,8 @@ class Server:
             alarms=alarms,
             outbox=outbox,
             silences=silences,
+            deliveries=Deliveries(database),
+            webhook_secrets=WebhookSecrets(database),
             enforcer=load_enforcer(conf),
             trusts=trusts,
             schemes=without_trusts(transports)

@@ -17,6 +17,13 @@ from thermostat.api.heads import answering_head
 from thermostat.api.health import HealthResource
 from thermostat.api.metrics import DatabaseMetrics, MetricsResource, RequestMetrics
 from thermostat.api.noauth import NotLoopback
+from thermostat.api.notifications import (
+    AlarmNotificationsResource,
+    NotificationResource,
+    NotificationsResource,
+    RetryResource,
+    WebhookSecretResource,
+)
 from thermostat.api.preview import PreviewResource
 from thermostat.api.publishers import SAMPLE_PATHS
 from thermostat.api.query import search_resources
@@ -67,6 +74,11 @@ def create_api(services: Services) -> falcon.App[Any, Any]:
     app.add_route("/v2/alarms/{alarm_id}", AlarmResource(services))
     app.add_route("/v2/alarms/{alarm_id}/state", StateResource(services))
     app.add_route("/v2/alarms/{alarm_id}/history", HistoryResource(services))
+    app.add_route("/v2/alarms/{alarm_id}/notifications", AlarmNotificationsResource(services))
+    app.add_route("/v2/notifications", NotificationsResource(services))
+    app.add_route("/v2/notifications/{notification_id}", NotificationResource(services))
+    app.add_route("/v2/notifications/{notification_id}/retry", RetryResource(services))
+    app.add_route("/v2/webhook-secret", WebhookSecretResource(services))
     samples = Samples(services)
     for path in sorted(SAMPLE_PATHS):
         app.add_route(path, samples)

@@ -12,6 +12,7 @@ from thermostat.api.errors import bad_field
 from thermostat.api.params import Term, all_values, boolean, instant_us, positive_int
 from thermostat.db.filters import Compare, Comparison, Every, Filter
 from thermostat.db.history import Change
+from thermostat.db.outbox import Status
 from thermostat.db.paging import Page, SortKey
 
 PARAMETERS = ("q.field", "q.op", "q.value", "q.type", "sort", "limit", "marker")
@@ -27,6 +28,7 @@ _VALUES: Mapping[str, Callable[[str], Any]] = {
     "state": lambda text: State(text).value,
     "severity": lambda text: Severity(text).value,
     "timestamp": instant_us,
+    "status": lambda text: Status(text).value,
 }
 _EVENT_VALUES: Mapping[str, Callable[[str], Any]] = {
     **_VALUES,

@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from thermostat.api.services import Services
+from thermostat.db.deliveries import Queue
 
 
 class RequestMetrics:
@@ -66,6 +67,29 @@ class DatabaseMetrics(Collector):
         for state_of, count in self._services.silences.count_by_status(now_us).items():
             silences.add_metric([state_of.value], count)
         yield silences
+        yield from self._queues()
+
+    def _queues(self) -> Iterator[Metric]:
+        """Give what waits and what is dead, by the scheme of the URL."""
+        length = GaugeMetricFamily(
+            "thermostat_notification_queue_length", "Pending notifications", labels=["scheme"]
+        )
+        age = GaugeMetricFamily(
+            "thermostat_notification_queue_oldest_seconds",
+            "Time since the transition of the oldest pending notification; 0: none is pending",
+            labels=["scheme"],
+        )
+        dead = GaugeMetricFamily(
+            "thermostat_notification_dead_letters", "Dead notifications kept", labels=["scheme"]
+        )
+        found = self._services.deliveries.queues()
+        for scheme in sorted(self._services.schemes | found.keys()):
+            queue = found.get(scheme, Queue())
+            since_us = 0 if queue.oldest_us is None else self._services.now_us() - queue.oldest_us
+            length.add_metric([scheme], queue.pending)
+            age.add_metric([scheme], max(0.0, since_us / 1e6))
+            dead.add_metric([scheme], queue.dead)
+        yield from (length, age, dead)
 
     def describe(self) -> list[Metric]:
         """Give nothing, so that registering does not ask the database."""

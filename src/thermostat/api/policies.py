@@ -40,6 +40,11 @@ CREATE_SILENCE = "telemetry:create_silence"
 CHANGE_SILENCE = "telemetry:change_silence"
 DELETE_SILENCE = "telemetry:delete_silence"
 SILENCE_ALL_PROJECTS = "telemetry:silence_all_projects"
+GET_NOTIFICATIONS = "telemetry:get_notifications"
+GET_ALL_NOTIFICATIONS = "telemetry:get_notifications:all_projects"
+CHANGE_NOTIFICATION = "telemetry:change_notification"
+GET_WEBHOOK_SECRET = "telemetry:get_webhook_secret"  # noqa: S105 - a rule's name
+REPLACE_WEBHOOK_SECRET = "telemetry:replace_webhook_secret"  # noqa: S105 - a rule's name
 CREATE_SAMPLES = "telemetry:create_samples"
 GET_STATISTICS = "telemetry:get_statistics"
 GET_ALL_STATISTICS = "telemetry:get_statistics:all_projects"
@@ -168,6 +173,39 @@ _RULES = (
         "POST /v2/silences",
         "PUT /v2/silences/{silence_id}",
         "DELETE /v2/silences/{silence_id}",
+    ),
+    _rule(
+        GET_NOTIFICATIONS,
+        READER,
+        "Read what became of a project's notifications.",
+        "GET /v2/alarms/{alarm_id}/notifications",
+        "GET /v2/notifications",
+        "GET /v2/notifications/{notification_id}",
+    ),
+    _rule(
+        GET_ALL_NOTIFICATIONS,
+        ADMIN,
+        "Read what became of the notifications of every project.",
+        "GET /v2/notifications",
+    ),
+    _rule(
+        CHANGE_NOTIFICATION,
+        MEMBER,
+        "Send a notification again, or give it up.",
+        "POST /v2/notifications/{notification_id}/retry",
+        "DELETE /v2/notifications/{notification_id}",
+    ),
+    _rule(
+        GET_WEBHOOK_SECRET,
+        MEMBER,
+        "Read the secret that the project's notifications are signed with.",
+        "GET /v2/webhook-secret",
+    ),
+    _rule(
+        REPLACE_WEBHOOK_SECRET,
+        MEMBER,
+        "Make a new secret for the project's notifications.",
+        "POST /v2/webhook-secret",
     ),
     _rule(
         CREATE_SAMPLES,

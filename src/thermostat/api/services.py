@@ -14,7 +14,9 @@ from thermostat.store.base import SampleStore
 
 if TYPE_CHECKING:  # what is only held here need not be loaded here
     from thermostat.db.alarms import AlarmRepository
+    from thermostat.db.deliveries import Deliveries
     from thermostat.db.outbox import Outbox
+    from thermostat.db.signing import WebhookSecrets
     from thermostat.db.silences import SilenceRepository
     from thermostat.ingest import Ingest
     from thermostat.outside.base import OutsideStore
@@ -33,6 +35,8 @@ class Services:
     alarms: "AlarmRepository"
     outbox: "Outbox"
     silences: "SilenceRepository"
+    deliveries: "Deliveries"
+    webhook_secrets: "WebhookSecrets"
     enforcer: QuickEnforcer
     trusts: "Trusts"
     schemes: frozenset[str]

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 from oslo_context.context import generate_request_id
 from sqlalchemy import (
+    Boolean,
     Engine,
     Row,
     and_,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     delete,
     exists,
     func,
+    or_,
     select,
     update,
 )
@@ -76,7 +78,13 @@ _FIELDS = [
 
 _SETTLE = (
     update(NOTIFICATION)
-    .where(NOTIFICATION.c.notification_id == bindparam("of"))
+    .where(
+        NOTIFICATION.c.notification_id == bindparam("of"),
+        # What was dropped meanwhile stays so, unless it was delivered.
+        or_(
+            NOTIFICATION.c.status == Status.PENDING.value, bindparam("is_delivered", type_=Boolean)
+        ),
+    )
     .values(
         status=bindparam("status"),
         attempts=NOTIFICATION.c.attempts + 1,
@@ -192,6 +200,7 @@ class Outbox:
         rows = [
             {
                 "of": outcome.notification_id,
+                "is_delivered": outcome.status is Status.DELIVERED,
                 "status": outcome.status.value,
                 "last_error": outcome.error,
                 "next_attempt_us": outcome.next_attempt_us,

@@ -92,7 +92,7 @@ def _term(column: Column[Any], dialect: str) -> ColumnElement[Any]:
     return term if column.name.endswith(_IDS) else by_code_points(term, dialect)
 
 
-_IDS = ("alarm_id", "event_id")
+_IDS = ("alarm_id", "event_id", "notification_id")
 """Columns whose own order is good enough, and has an index."""
 
 

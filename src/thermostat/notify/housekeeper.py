@@ -9,6 +9,7 @@ from collections.abc import Callable
 from oslo_config.cfg import ConfigOpts
 
 from thermostat.db.alarms import AlarmRepository
+from thermostat.db.deliveries import Deliveries
 from thermostat.db.engine import GROUP, OPTS
 from thermostat.db.outbox import Outbox
 from thermostat.trusts import TrustRefused, Trusts, TrustUnavailable
@@ -18,6 +19,9 @@ TRUSTS_EVERY_S = 10.0
 REST_S = 1.0
 """Changes of alarms within this time are looked at together."""
 PURGE_EVERY_S = 3600.0
+STUCK_EVERY_S = 60.0
+MOST_OBSTACLES = 10
+"""How many reasons for waiting one log line has."""
 US_PER_DAY = 86_400_000_000
 
 
@@ -28,6 +32,7 @@ class Housekeeper:
         self,
         alarms: AlarmRepository,
         outbox: Outbox,
+        deliveries: Deliveries,
         trusts: Trusts,
         conf: ConfigOpts,
         *,
@@ -36,6 +41,7 @@ class Housekeeper:
         conf.register_opts(OPTS, group=GROUP)
         self._alarms = alarms
         self._outbox = outbox
+        self._deliveries = deliveries
         self._trusts = trusts
         self._history_us: int = conf[GROUP].history_days * US_PER_DAY
         self._notification_us: int = conf[GROUP].notification_days * US_PER_DAY
@@ -74,6 +80,19 @@ class Housekeeper:
                 LOG.warning("A trust that no alarm needs could not be deleted: %s", error)
             self._outbox.forget_trust(trust_id)
 
+    def tell_stuck(self) -> None:
+        """Log which targets keep notifications waiting, and why."""
+        obstacles = self._deliveries.obstacles(MOST_OBSTACLES)
+        if not obstacles:
+            return
+        oldest_s = self._clock() - min(one.oldest_us for one in obstacles) / 1e6
+        LOG.warning(
+            "Notifications wait for another attempt, the oldest for %.0f s (thermostat-notify lists"
+            " them): %s",
+            oldest_s,
+            "; ".join(f"{one.notifications} to {one.target}: {one.reason}" for one in obstacles),
+        )
+
     def purge(self) -> None:
         """Delete history and settled notifications that are older than the configuration says."""
         now_us = int(self._clock() * 1_000_000)
@@ -83,13 +102,16 @@ class Housekeeper:
             LOG.info("Purged %d history rows, %d notifications", events, notifications)
 
     def _run(self) -> None:
-        purged = -PURGE_EVERY_S
+        purged = told = -PURGE_EVERY_S
         while not self._stop.is_set():
             try:
                 self.delete_unused_trusts()
                 if time.monotonic() - purged >= PURGE_EVERY_S:
                     self.purge()
                     purged = time.monotonic()
+                if time.monotonic() - told >= STUCK_EVERY_S:
+                    self.tell_stuck()
+                    told = time.monotonic()
             except Exception:  # the loop must go on: the database may be back soon
                 LOG.exception("Housekeeping failed; trying again")
             self._stop.wait(REST_S)

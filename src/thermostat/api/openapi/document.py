@@ -11,6 +11,7 @@ import msgspec
 from thermostat.api.openapi import (
     alarms,
     metering,
+    notifications,
     public,
     query,
     quotas,
@@ -21,7 +22,7 @@ from thermostat.api.openapi.operation import JSON, Answer, Operation, Operations
 from thermostat.api.policies import list_rules
 from thermostat.version import __version__
 
-NOUNS = (alarms, query, quotas, results, silences, metering, public)
+NOUNS = (alarms, query, quotas, results, silences, metering, notifications, public)
 """The modules with the tables: each has OPERATIONS, TAG and `schemas()`."""
 
 ERRORS: Mapping[int, str] = {
@@ -39,6 +40,7 @@ _PATH_FIELD = re.compile(r"\{(\w+)\}")
 _PATH_FIELDS = {
     "alarm_id": "The id of an alarm, as it was given at its creation.",
     "meter": "The name of a meter, such as `cpu_util`.",
+    "notification_id": "The id of a notification, which is its `webhook-id` too.",
     "project_id": "The id of a project.",
     "silence_id": "The id of a silence, as it was given at its creation.",
 }

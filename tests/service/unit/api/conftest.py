@@ -14,7 +14,9 @@ from tests.service.description import check_answer
 from thermostat.api.app import Services, create_api
 from thermostat.api.policies import load_enforcer
 from thermostat.db.alarms import AlarmRepository
+from thermostat.db.deliveries import Deliveries
 from thermostat.db.outbox import Outbox
+from thermostat.db.signing import WebhookSecrets
 from thermostat.db.silences import SilenceRepository
 from thermostat.ingest import Ingest
 from thermostat.store.memory import MemoryStore
@@ -89,6 +91,8 @@ def services(engine):
         alarms=AlarmRepository(engine),
         outbox=Outbox(engine),
         silences=SilenceRepository(engine),
+        deliveries=Deliveries(engine),
+        webhook_secrets=WebhookSecrets(engine),
         enforcer=load_enforcer(conf),
         trusts=FakeTrusts(),
         schemes=SCHEMES,

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import re
+
 import pytest
 from falcon.testing import TestClient
 
@@ -93,6 +95,14 @@ class TestPublicPages:
         text = answer.text
         assert 'thermostat_alarms{state="alarm"} 1.0' in text
         assert 'thermostat_outbox_notifications{status="pending"} 1.0' in text
+        for line in (
+            'thermostat_notification_queue_length{scheme="https"} 1.0',
+            'thermostat_notification_queue_length{scheme="http"} 0.0',
+            'thermostat_notification_dead_letters{scheme="https"} 0.0',
+        ):
+            assert line in text
+        (age,) = re.findall(r'queue_oldest_seconds{scheme="https"} (\S+)', text)
+        assert float(age) >= 0
         assert (
             'thermostat_http_requests_total{method="POST",route="/v2/alarms",status="201"} 1.0'
             in text

@@ -16,9 +16,11 @@ from oslo_config import cfg
 from oslo_policy.policy import RuleDefault
 
 from tests.service.alarm_requests import ALARM, fault
+from tests.service.alarm_support import ALICE, make_alarm, make_transition
 from thermostat.api import auth, policies
 from thermostat.api.app import create_api
 from thermostat.api.enforcing import QuickEnforcer
+from thermostat.db.deliveries import Chosen
 
 ROOT = pathlib.Path(__file__).parents[4]
 SAMPLE = {
@@ -49,6 +51,7 @@ OF_AN_ALARM = {  # what is another project's does not exist; without the role it
 }
 OWN = (403, 200, 200, 200, 200, 403, 403, 403)
 """Each sees its own project's, whichever that is."""
+OF_A_MEMBERS_OWN = (403, 403, 200, 200, 200, 403, 403, 403)
 OF_ANY_PROJECT = (200, 200, 200, 200, 200, 200, 403, 403)
 CREATES = (403, 403, 201, 201, 201, 403, 403, 403)
 PREVIEWS = (403, 403, 200, 200, 200, 403, 403, 403)
@@ -88,6 +91,13 @@ TABLE = {
     ("PUT", "/v2/silences/{silence_id}"): OF_AN_ALARM["write"],
     ("DELETE", "/v2/silences/{silence_id}"): OF_AN_ALARM["delete"],
     ("GET", "/v2/meters/{meter}/statistics"): OWN,
+    ("GET", "/v2/alarms/{alarm_id}/notifications"): OF_AN_ALARM["read"],
+    ("GET", "/v2/notifications"): OWN,
+    ("GET", "/v2/notifications/{notification_id}"): OF_AN_ALARM["read"],
+    ("DELETE", "/v2/notifications/{notification_id}"): OF_AN_ALARM["delete"],
+    ("POST", "/v2/notifications/{notification_id}/retry"): OF_AN_ALARM["write"],
+    ("GET", "/v2/webhook-secret"): OF_A_MEMBERS_OWN,
+    ("POST", "/v2/webhook-secret"): OF_A_MEMBERS_OWN,
 }
 BODIES = {
     ("POST", "/v2/alarms"): ALARM,
@@ -100,6 +110,8 @@ BODIES = {
     ("POST", "/v2/query/alarms/history"): {},
     ("POST", "/v2/silences"): SILENCE,
     ("PUT", "/v2/silences/{silence_id}"): SILENCE,
+    ("POST", "/v2/notifications/{notification_id}/retry"): None,
+    ("POST", "/v2/webhook-secret"): None,
     ("POST", "/v2/quotas"): {"project_id": "p1", "quotas": [{"resource": "alarms", "limit": 9}]},
 }
 
@@ -148,16 +160,33 @@ def make_silence(client):
     return make
 
 
+@pytest.fixture
+def notification_id(services):
+    """A notification of p1."""
+    alarm = make_alarm(alarm_id="told", alarm_actions=("http://x.example/",))
+    services.alarms.create(alarm, ALICE)
+    services.alarms.record(make_transition(alarm))
+    return services.outbox.due(2**62, 1)[0].notification_id
+
+
+@pytest.fixture
+def known(alarm_id, notification_id, make_silence):
+    """What there is of p1."""
+    return {
+        "alarm_id": alarm_id,
+        "notification_id": notification_id,
+        "silence_id": make_silence(),
+    }
+
+
 def test_the_table_has_every_operation(app):
     assert set(operations(app)) == set(TABLE)
     assert set(BODIES) == {(method, path) for method, path in TABLE if method in {"POST", "PUT"}}
 
 
 @pytest.mark.parametrize(("method", "path"), TABLE)
-def test_callers(client, alarm_id, make_silence, method, path):
-    url = path.format(
-        alarm_id=alarm_id, project_id="p1", meter="cpu_util", silence_id=make_silence()
-    )
+def test_callers(client, services, known, make_silence, method, path):  # noqa: PLR0917
+    url = path.format(**known, project_id="p1", meter="cpu_util")
     body = BODIES.get((method, path))
     for name, expected in zip(ORDER, TABLE[method, path], strict=True):
         where = url
@@ -166,6 +195,9 @@ def test_callers(client, alarm_id, make_silence, method, path):
             where = f"/v2/alarms/{made.json['alarm_id']}"
         if (method, path) == ("DELETE", "/v2/silences/{silence_id}") and expected == 204:
             where = f"/v2/silences/{make_silence()}"
+        services.deliveries.retry(
+            Chosen(ids=[known["notification_id"]]), 1
+        )  # it may have been dropped
         answer = client.simulate_request(method, where, json=body, headers=CALLERS[name])
         assert answer.status_code == expected, (name, answer.text)
         if expected >= 400:
@@ -181,7 +213,8 @@ def test_nobody_gets_past_the_token_check(app, tmp_path):
     whole = auth.protect(app, conf)
     client = TestClient(lambda environ, start_response: whole(environ, start_response))  # noqa: PLW0108
     for (method, path), expected in TABLE.items():
-        url = path.format(alarm_id="a", project_id="p1", meter="m", silence_id="s")
+        ids = {"alarm_id": "a", "notification_id": "n", "silence_id": "s"}
+        url = path.format(**ids, project_id="p1", meter="m")
         answer = client.simulate_request(method, url, headers=CALLERS["admin"])
         assert answer.status_code == (200 if expected == PUBLIC else 401), (method, path)
 

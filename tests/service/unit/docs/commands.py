@@ -108,7 +108,10 @@ def _playbook(words, collections):
 
 
 def _options(program, words):
-    helped = subprocess.run([BIN / program, "--help"], capture_output=True, text=True, check=True)
+    command = words[:1] if words and words[0].isalpha() else []
+    helped = subprocess.run(
+        [BIN / program, *command, "--help"], capture_output=True, text=True, check=True
+    )
     for word in words:
         if word.startswith("-"):
             assert word.partition("=")[0] in helped.stdout, f"{program} has no {word}"

@@ -19,7 +19,9 @@ from tests.service.unit.docs.blocks import ROOT, blocks, unfenced
 from thermostat.api.app import Services, create_api
 from thermostat.api.policies import load_enforcer
 from thermostat.db.alarms import AlarmRepository
+from thermostat.db.deliveries import Deliveries
 from thermostat.db.outbox import Outbox
+from thermostat.db.signing import WebhookSecrets
 from thermostat.db.silences import SilenceRepository
 from thermostat.ingest import Ingest
 from thermostat.store.memory import MemoryStore
@@ -32,6 +34,11 @@ ELSEWHERE = {
         "yaml",
         "heat_template_version",
     ): "tests/service/unit/heat_plugins/test_templates.py",
+    (
+        "docs/notifications.md",
+        "python",
+        "import base64",
+    ): "tests/service/unit/notify/test_parts.py",
     ("docs/api-ref/", "", ""): "tests/service/unit/api/test_api_ref.py",
 }
 """What other tests run: (the page's beginning, the language, the block's beginning): the test."""
@@ -96,6 +103,8 @@ def client(alarms, engine):
                 alarms=alarms,
                 outbox=Outbox(engine),
                 silences=SilenceRepository(engine),
+                deliveries=Deliveries(engine),
+                webhook_secrets=WebhookSecrets(engine),
                 enforcer=load_enforcer(conf),
                 trusts=Trusts(),
                 schemes=SCHEMES,

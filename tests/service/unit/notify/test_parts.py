@@ -4,6 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -23,6 +24,7 @@ from thermostat.notify.transports.http import HttpTransport
 from thermostat.notify.transports.trust import TrustTransport
 from thermostat.trusts import TrustUnavailable
 
+ROOT = Path(__file__).parents[4]
 BACKOFF = Backoff(base_s=1.0, most_s=60.0, deadline_s=3600.0)
 
 
@@ -182,6 +184,17 @@ class TestSignature:
             Webhook(secrets.secret("p2")).verify(call.body, call.headers)
         with pytest.raises(WebhookVerificationError):
             Webhook(secrets.secret("p1")).verify(call.body + b" ", call.headers)
+
+    def test_the_docs_receiver_verifies_it(self, hook, secrets):
+        page = (ROOT / "docs" / "notifications.md").read_text()
+        names = {}
+        exec(page.partition("```python\n")[2].partition("```")[0], names)
+        receiver = names["Receiver"](secrets.secret("p1"))
+        call = self.sent(hook, secrets.keys("p1"))
+        assert receiver.is_genuine(call.headers, call.body)
+        assert not receiver.is_genuine(call.headers, call.body + b" ")
+        assert not receiver.is_genuine({**call.headers, "webhook-timestamp": "1"}, call.body)
+        assert not names["Receiver"](secrets.secret("p2")).is_genuine(call.headers, call.body)
 
     def test_both_secrets_verify_it_after_a_replacement(self, hook, secrets):
         before = secrets.secret("p1")
