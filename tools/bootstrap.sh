@@ -4,7 +4,7 @@
 # Makes what the Makefile needs on a fresh Debian or Ubuntu machine; does nothing that is done.
 #
 #   tools/bootstrap.sh venv       .venv: this project, its tests' and its collection's tools
-#   tools/bootstrap.sh lab-venv   .lab/venv: Keystone, Heat, Nova, Octavia, Gnocchi, Ceilometer ...
+#   tools/bootstrap.sh lab-venv   .lab/venv: Keystone, Heat, Nova, Octavia, Zaqar, Gnocchi, Ceilometer
 #   tools/bootstrap.sh bench-venv .bench/aodh: Aodh and Gnocchi, which make bench compares with
 #   tools/bootstrap.sh freeze     renew constraints.txt from .venv
 #
@@ -21,7 +21,7 @@ VENV_PACKAGES="ca-certificates git gcc libc6-dev make pkg-config libvirt-dev pos
     rabbitmq-server
     python3-venv python3-dev"
 LAB_PACKAGES="libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils
-    python3-libvirt python3-packaging procps mount util-linux prometheus"
+    python3-libvirt python3-packaging procps mount util-linux prometheus redis-server"
 
 # openstack.cloud 2.5, in ansible 12, does not work with openstacksdk 4.15 and later, which has no
 # openstack.version any more.
@@ -31,7 +31,7 @@ VENV_WANTS="pytest pytest-xdist hypothesis schemathesis openapi-spec-validator r
     openstacksdk<4.15 python-openstackclient python-heatclient aodhclient"
 # Heat's plugins are tested where Heat is: hence pytest and testtools. Gnocchi's extra "postgresql"
 # would compile psycopg2.
-LAB_WANTS="keystone openstack-heat nova openstack-placement glance octavia ceilometer gnocchi
+LAB_WANTS="keystone openstack-heat nova openstack-placement glance octavia ceilometer gnocchi zaqar
     tempest telemetry-tempest-plugin libvirt-python psycopg2-binary psycopg[binary] SQLAlchemy-Utils
     waitress aodhclient pytest testtools"
 # What `make bench` compares with. Gnocchi's extra "postgresql" would compile psycopg2.
@@ -152,7 +152,7 @@ make_lab_venv() {
         say "creating .lab/venv"
         run $LOG_DIR/lab-venv.log .venv/bin/uv venv --python "$(find_python)" .lab/venv
     fi
-    say "installing Keystone, Heat, Nova, Octavia, Gnocchi, Ceilometer into .lab/venv (about a minute)"
+    say "installing Keystone, Heat, Nova, Octavia, Zaqar, Gnocchi, Ceilometer into .lab/venv (about a minute)"
     # shellcheck disable=SC2086
     install_wheels $LOG_DIR/lab-venv-install.log --python .lab/venv/bin/python \
         -c tests/lab/constraints.txt $LAB_WANTS

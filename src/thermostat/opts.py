@@ -14,7 +14,7 @@ from thermostat.db import engine
 from thermostat.evaluate import loop
 from thermostat.events import opts as events
 from thermostat.notify import opts as notifier
-from thermostat.notify.transports import heat
+from thermostat.notify.transports import heat, zaqar
 from thermostat.outside import opts as outside
 from thermostat.outside.drivers import gnocchi, prometheus
 from thermostat.store import embedded
@@ -29,6 +29,7 @@ _OWN = (
     (loop.GROUP, loop.OPTS),
     (notifier.GROUP, notifier.OPTS),
     (heat.GROUP, heat.OPTS),
+    (zaqar.GROUP, zaqar.OPTS),
     (octavia.GROUP, octavia.OPTS),
     (outside.GROUP, outside.OPTS),
     (events.GROUP, events.OPTS),

@@ -108,6 +108,13 @@ class Trusts:
         """Give a client, in the trustor's name, of the service that this group's options find."""
         return client(self._conf, group, self._session, self._trusted_plugin(trust_id))
 
+    def own_client(self, group: str) -> Adapter:
+        """Give a client, in the server's own name, of the service that this group's options find.
+
+        Raises TrustUnavailable where the server has no user of its own.
+        """
+        return client(self._conf, group, self._session, self._own_user())
+
     def _trusted_plugin(self, trust_id: str) -> BaseAuthPlugin:
         with self._lock:
             plugin = self._trusted.get(trust_id)

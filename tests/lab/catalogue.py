@@ -18,6 +18,32 @@ ENDPOINTS = {
 }
 
 
+def add_service(layout: Layout, admin: "Connection", name: str, service_type: str) -> None:
+    """Put a service's user and its place in the catalogue into Keystone, if they are not there."""
+    identity = admin.identity
+    if identity.find_user(name) is None:
+        project = identity.find_project("service")
+        user = identity.create_user(name=name, password=layout.passwords[name], domain_id="default")
+        for role in ("admin", "service"):
+            identity.assign_project_role_to_user(project, user, identity.find_role(role))
+    if identity.find_service(name) is None:
+        service = identity.create_service(name=name, type=service_type)
+        for interface in ("public", "internal"):
+            identity.create_endpoint(
+                service_id=service.id,
+                interface=interface,
+                url=layout.url(name),
+                region_id=REGION,
+            )
+
+
+def remove_service(admin: "Connection", name: str) -> None:
+    """Take a service out of the catalogue."""
+    service = admin.identity.find_service(name)
+    if service is not None:
+        admin.identity.delete_service(service)
+
+
 def fill(layout: Layout, admin: "Connection") -> None:
     """Create everything that is not there from Keystone's own bootstrap."""
     identity = admin.identity

@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from tests.lab import octavia
+from tests.lab import octavia, zaqar
 from tests.lab.layout import Layout
 from tests.lab.processes import Processes
 
@@ -16,7 +16,9 @@ class Extra(Protocol):
     """What each of their modules has."""
 
     NAME: str
-    """Its process, one of web.EXTRA_PROCESSES."""
+    """One of web.EXTRA_PROCESSES: the process that answers for it."""
+    PROCESSES: Sequence[str]
+    """All of its processes."""
 
     def set_up(self, layout: Layout, processes: Processes) -> None:
         """Make its files and tables; begins from nothing if it was interrupted."""
@@ -31,7 +33,7 @@ class Extra(Protocol):
         """Take it out of the catalogue."""
 
 
-EXTRAS: dict[str, Extra] = {extra.NAME: extra for extra in (octavia,)}
+EXTRAS: dict[str, Extra] = {extra.NAME: extra for extra in (octavia, zaqar)}
 
 
 def added(layout: Layout) -> Sequence[str]:

@@ -170,7 +170,7 @@ class Lab:
         with self._lock(progress):
             if self.layout.ready.exists() and self.has(name):
                 extra.unregister(self.cloud("admin"))
-                self._processes.stop([extra.NAME])
+                self._processes.stop(extra.PROCESSES)
                 (self.layout.extras / name).unlink()
                 progress(f"{name} removed")
 

@@ -20,11 +20,14 @@ COMPUTE_HOST = "lab"  # Nova's name for this machine; the agent's [agent] host m
 FORMAT = 1  # raised when a state directory made by older code can no longer be started
 
 # Each listens on 127.0.0.1 at the base plus its place in this list.
-LISTENERS = ("keystone", "heat", "heat-cfn", "nova", "placement", "glance", "neutron", "octavia")
+LISTENERS = (
+    *("keystone", "heat", "heat-cfn", "nova", "placement", "glance", "neutron"),
+    *("octavia", "zaqar", "zaqar-redis"),
+)
 
 SERVICE_USERS = ("heat", "nova", "placement", "glance", "thermostat")
 PEOPLE = {"admin": "admin", "demo": "demo", "other": "other"}  # user: project
-EXTRA_USERS = ("octavia",)  # of services that are added only where a test asks for them
+EXTRA_USERS = ("octavia", "zaqar")  # of services that are added only where a test asks for them
 DATABASES = ("keystone", "heat", "glance", "placement", "nova_api", "nova")
 
 # A path of a UNIX socket has at most 107 bytes; the longest name below the state directory has 29.

@@ -10,15 +10,16 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tests.lab import postgres, settings, web
+from tests.lab import catalogue, postgres, settings, web
 from tests.lab.errors import LabError
-from tests.lab.layout import REGION, Layout, write_private
+from tests.lab.layout import Layout, write_private
 from tests.lab.processes import Processes
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
 
 NAME = "octavia"
+PROCESSES = (NAME,)
 SERVICE_TYPE = "load-balancer"
 
 
@@ -53,28 +54,12 @@ def start(layout: Layout, processes: Processes) -> None:
 
 def register(layout: Layout, admin: "Connection") -> None:
     """Put its user and its place in the catalogue into Keystone."""
-    identity = admin.identity
-    if identity.find_user(NAME) is None:
-        project = identity.find_project("service")
-        user = identity.create_user(name=NAME, password=layout.passwords[NAME], domain_id="default")
-        for role in ("admin", "service"):
-            identity.assign_project_role_to_user(project, user, identity.find_role(role))
-    if identity.find_service(NAME) is None:
-        service = identity.create_service(name=NAME, type=SERVICE_TYPE)
-        for interface in ("public", "internal"):
-            identity.create_endpoint(
-                service_id=service.id,
-                interface=interface,
-                url=layout.url(NAME),
-                region_id=REGION,
-            )
+    catalogue.add_service(layout, admin, NAME, SERVICE_TYPE)
 
 
 def unregister(admin: "Connection") -> None:
     """Take it out of the catalogue: Heat then has no OS::Octavia::* any more."""
-    service = admin.identity.find_service(NAME)
-    if service is not None:
-        admin.identity.delete_service(service)
+    catalogue.remove_service(admin, NAME)
 
 
 def report(layout: Layout, status: Mapping[str, Sequence[Mapping[str, str]]]) -> None:

@@ -163,6 +163,28 @@ def octavia(layout: Layout) -> Sections:
     }
 
 
+def zaqar(layout: Layout) -> Sections:
+    """zaqar.conf: all of it in Redis, since the migrations of its SQL store are for MySQL."""
+    redis = {"uri": f"redis://{HOST}:{layout.port('zaqar-redis')}/0"}
+    return {
+        "DEFAULT": {
+            "use_stderr": "true",
+            "auth_strategy": "keystone",
+            "pooling": "false",
+            "unreliable": "true",
+        },
+        "drivers": {"transport": "wsgi", "message_store": "redis", "management_store": "redis"},
+        # Without it no subscriber is ever called.
+        "storage": {"message_pipeline": "zaqar.notification.notifier"},
+        "drivers:management_store:redis": redis,
+        "drivers:message_store:redis": redis,
+        "keystone_authtoken": {
+            **_service_auth(layout, "zaqar"),
+            "www_authenticate_uri": layout.auth_url,
+        },
+    }
+
+
 def nova(layout: Layout) -> Sections:
     """nova.conf: one host without limits worth mentioning, guests without networks."""
     driver = "fake.MediumFakeDriver" if layout.choices.virt == "fake" else "libvirt.LibvirtDriver"

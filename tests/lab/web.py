@@ -25,7 +25,7 @@ PROCESSES = {
     "nova": ("nova",),
 }
 # What tests may add.
-EXTRA_PROCESSES = {"octavia": ("octavia",)}
+EXTRA_PROCESSES = {"octavia": ("octavia",), "zaqar": ("zaqar",)}
 _LISTENERS = PROCESSES | EXTRA_PROCESSES
 # Projects whose WSGI module is served as it is: module, threads, environment.
 # Keystone's context middleware keeps a request's token in an object that all requests share:
@@ -70,6 +70,8 @@ def _command(layout: Layout, name: str) -> tuple[list[str | Path], dict[str, str
         script = SERVICES / "octavia_all_in_one.py"
         provider = os.pathsep.join((str(SERVICES / "octavia_provider"), str(layout.octavia_dir)))
         return [python, script, *addresses, layout.etc / "octavia.conf"], {"PYTHONPATH": provider}
+    if name == "zaqar":
+        return [python, SERVICES / "zaqar_api.py", *addresses, layout.etc / "zaqar.conf"], {}
     if name == "nova":
         env = {"OS_NOVA_CONFIG_DIR": str(layout.etc)}
         return [python, SERVICES / "nova_all_in_one.py", *addresses], env

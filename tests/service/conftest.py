@@ -30,12 +30,22 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
 @pytest.fixture(scope="session")
 def octavia(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
     """The lab with an Octavia, which is removed at the end unless it was there before."""
-    was_there = lab.has("octavia")
+    yield from _with(lab, "octavia", request)
+
+
+@pytest.fixture(scope="session")
+def zaqar(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """The lab with a Zaqar, which is removed at the end unless it was there before."""
+    yield from _with(lab, "zaqar", request)
+
+
+def _with(lab: Lab, name: str, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    was_there = lab.has(name)
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        lab.add("octavia", progress=Clock())
+        lab.add(name, progress=Clock())
     yield lab
     if not was_there:
-        lab.remove("octavia")
+        lab.remove(name)
 
 
 @pytest.fixture(scope="session")

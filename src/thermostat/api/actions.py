@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which actions an alarm may have."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from urllib.parse import urlsplit
 
 import falcon
@@ -12,16 +12,19 @@ from thermostat.alarms.balancers import LoadBalancerRule
 from thermostat.alarms.model import ACTION_FIELDS, Alarm, State
 from thermostat.api.errors import bad_field
 from thermostat.db.grouping import group_wait_s
+from thermostat.notify import queue_urls
 from thermostat.notify.egress import PORTS, Egress, TargetRefused
 from thermostat.redaction import HIDDEN, is_hidden, restored
 
 ADMIN_SCHEMES = frozenset({"log", "test"})
-HOSTLESS_SCHEMES = ADMIN_SCHEMES | {"trust+heat"}
+HOSTLESS_SCHEMES = ADMIN_SCHEMES | queue_urls.SCHEMES | {"trust+heat"}
 """They find their target without a URL."""
+SUBSCRIBER_SCHEMES = frozenset(PORTS)
+"""What Zaqar may be told to call: to a `trust+` URL it would take a token of the server's user."""
 TRUST_PREFIX = "trust+"
 HEAT_PREFIX = "trust+heat:"
 MAX_URL = 4096
-NO_TRUSTS = ", which needs a Keystone trust, and this server runs without Keystone"
+NO_KEYSTONE = ", which needs Keystone, and this server runs without Keystone"
 OPTS = [
     cfg.IntOpt(
         "alarm_max_actions",
@@ -51,6 +54,9 @@ def check_actions(
         for action in alarm.actions(state):
             _check(field, action, schemes, is_admin=is_admin)
             _check_target(field, action, egress)
+            for subscriber in _subscribers(field, action):
+                _check_subscriber(field, subscriber, schemes, is_admin=is_admin)
+                _check_target(field, subscriber, egress)
 
 
 def with_secrets(alarm: Alarm, known: Alarm | None) -> Alarm:
@@ -89,7 +95,11 @@ def trust_actions(alarm: Alarm) -> frozenset[tuple[str, ...]]:
 
 def without_trusts(schemes: Collection[str]) -> frozenset[str]:
     """Give those of these schemes that work without Keystone."""
-    return frozenset(scheme for scheme in schemes if not _is_of_a_trust(scheme))
+    return frozenset(scheme for scheme in schemes if not _needs_keystone(scheme))
+
+
+def _needs_keystone(scheme: str) -> bool:
+    return _is_of_a_trust(scheme) or scheme in queue_urls.SCHEMES
 
 
 def _is_of_a_trust(action: str) -> bool:
@@ -118,7 +128,11 @@ def _check(
     scheme = action.partition(":")[0][:50]  # as it was written: who calls it looks for it so
     if scheme not in schemes:
         known = ", ".join(sorted(schemes))
-        why = "" if any(map(_is_of_a_trust, schemes)) or not _is_of_a_trust(scheme) else NO_TRUSTS
+        why = (
+            NO_KEYSTONE
+            if _needs_keystone(scheme) and not any(map(_needs_keystone, schemes))
+            else ""
+        )
         raise bad_field(field, f"Unsupported action scheme {scheme!r}{why}: use one of {known}")
     if scheme in ADMIN_SCHEMES and not is_admin():
         raise falcon.HTTPForbidden(
@@ -144,3 +158,25 @@ def _check_target(field: str, action: str, egress: Egress) -> None:
         egress.check_url(scheme, parts.hostname or "", parts.port)
     except TargetRefused as error:
         raise bad_field(field, f"a URL leads to a target that is not allowed: {error}") from None
+
+
+def _subscribers(field: str, action: str) -> Sequence[str]:
+    """Give the URLs that Zaqar is to call for this action; what the action says is checked."""
+    scheme = action.partition(":")[0]
+    try:
+        if scheme == queue_urls.TENANT_QUEUE:
+            queue_urls.queue_name(action)
+        return queue_urls.topic(action).subscribers if scheme == queue_urls.TOPIC else ()
+    except ValueError as error:
+        raise bad_field(field, f"a {scheme} URL is invalid: {error}") from error
+
+
+def _check_subscriber(
+    field: str, subscriber: str, schemes: Collection[str], *, is_admin: Callable[[], bool]
+) -> None:
+    """Check it as an action, of which it may have fewer schemes."""
+    allowed = SUBSCRIBER_SCHEMES.intersection(schemes)
+    if subscriber.partition(":")[0] not in allowed:
+        known = " or ".join(sorted(allowed)) or "none: this server allows neither http nor https"
+        raise bad_field(field, f"the scheme of a subscriber in a zaqar URL must be {known}")
+    _check(field, subscriber, allowed, is_admin=is_admin)

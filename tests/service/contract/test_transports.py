@@ -21,6 +21,7 @@ from oslo_config import cfg
 
 from tests.service.heat_stand_in import HeatStandIn
 from tests.service.hooks import Answer, Call, HookServer
+from tests.service.zaqar_stand_in import ZaqarStandIn
 from thermostat.db.outbox import Notification, target_of
 from thermostat.endpoints import client
 from thermostat.notify.loading import load_transports
@@ -32,6 +33,7 @@ from thermostat.notify.transports.heat import HeatTransport
 from thermostat.notify.transports.http import HttpTransport
 from thermostat.notify.transports.log import LogTransport
 from thermostat.notify.transports.trust import TrustTransport
+from thermostat.notify.transports.zaqar import TrustZaqarTransport, ZaqarTransport
 from thermostat.trusts import TrustUnavailable
 
 CONNECT_TIMEOUT_S = 1.0
@@ -227,8 +229,64 @@ class HeatRig:
         self._heat.stop()
 
 
-RIGS = (FakeRig, LogRig, HttpRig, TrustRig, HeatRig)
-Rig = FakeRig | LogRig | HttpRig | HeatRig
+class ZaqarRig:
+    """Has a stand-in for Zaqar; the lab's tests have a real one."""
+
+    schemes: ClassVar = ("zaqar",)
+    body = staticmethod(plain_body)
+    faults: ClassVar = ("away", "failing", "hanging", "without Keystone")
+    kind: ClassVar[type[ZaqarTransport | TrustZaqarTransport]] = ZaqarTransport
+    action = "zaqar://?topic=t&subscriber=http://h/%3Fsignature=s1gnature"
+
+    def __init__(self) -> None:
+        self._zaqar = ZaqarStandIn().start()
+        self._keystone = StandInForKeystone()
+        self._fault: str | None = None
+        self._conf = configure()
+        self.transport = self.kind(self._conf, self)  # type: ignore[arg-type]  # as far as it goes
+
+    def token(self, trust_id: str) -> str:
+        return self._keystone.token(trust_id)
+
+    def client(self, trust_id: str, group: str) -> Adapter:
+        return client(self._conf, group, Session(), Token(self._zaqar.url, self.token(trust_id)))
+
+    def own_client(self, group: str) -> Adapter:
+        return self.client("trust-1d", group)
+
+    def have(self, fault: str) -> None:
+        self._fault = fault
+        self._keystone.away = fault == "without Keystone"
+        self._zaqar.status = 503 if fault == "failing" else None
+        self._zaqar.hang_s = HANG_S if fault == "hanging" else 0.0
+        if fault == "away":
+            self._zaqar.stop()
+
+    def recover(self) -> None:
+        if self._fault == "away":
+            self._zaqar.start()
+        self.have("none")
+
+    def received(self) -> list[str]:
+        taken = []
+        for message in [one for queue in self._zaqar.messages.values() for one in queue]:
+            number = message["body"]["number"]
+            assert message["body"].pop("notification_id") == f"n{number}"
+            taken.append(json.dumps(message["body"], separators=(",", ":")))
+        return taken
+
+    def stop(self) -> None:
+        self._zaqar.stop()
+
+
+class TrustZaqarRig(ZaqarRig):
+    schemes: ClassVar = ("trust+zaqar",)
+    kind = TrustZaqarTransport
+    action = "trust+zaqar://?queue_name=q"
+
+
+RIGS = (FakeRig, LogRig, HttpRig, TrustRig, HeatRig, ZaqarRig, TrustZaqarRig)
+Rig = FakeRig | LogRig | HttpRig | HeatRig | ZaqarRig
 
 
 @pytest.fixture(params=RIGS, ids=lambda kind: kind.__name__)
@@ -242,7 +300,7 @@ def rig(request) -> Iterator[Rig]:
     params=[(kind, fault) for kind in RIGS for fault in kind.faults],
     ids=lambda pair: f"{pair[0].__name__} {pair[1]}",
 )
-def faulty(request) -> Iterator[FakeRig | HttpRig | HeatRig]:
+def faulty(request) -> Iterator[FakeRig | HttpRig | HeatRig | ZaqarRig]:
     """A rig whose target has a fault."""
     kind, fault = request.param
     rig = kind()

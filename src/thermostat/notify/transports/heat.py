@@ -17,7 +17,6 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
-from keystoneauth1 import exceptions
 from keystoneauth1.adapter import Adapter
 from oslo_config import cfg
 
@@ -29,7 +28,7 @@ from thermostat.endpoints import endpoint_options
 from thermostat.notify.opts import GROUP as NOTIFIER
 from thermostat.notify.opts import OPTS as NOTIFIER_OPTS
 from thermostat.notify.transports.base import DeliveryFailed
-from thermostat.notify.transports.http import retry_after_s
+from thermostat.notify.transports.openstack import Service
 from thermostat.trusts import TrustError, Trusts
 
 GROUP = "heat"
@@ -176,19 +175,18 @@ class _Heat:
     """Heat's API in the name of an alarm's owner. What goes wrong is a DeliveryFailed."""
 
     def __init__(self, client: Adapter, timeouts_s: tuple[float, float]) -> None:
-        self._client = client
-        self._timeouts_s = timeouts_s
+        self._heat = Service("Heat", client, timeouts_s, FINAL)
 
     def stack(self, named: str) -> _Stack:
         """Find a stack by its id, its name, or the ARN that Heat's references may have."""
         path = f"/stacks/{quote(named.rpartition('/')[2], safe='')}"
-        answer = self._call("GET", path)
+        answer = self._heat.call("GET", path)
         # Where the stack is named by one word Heat names its place.
         place = urlsplit(answer.headers.get("Location", "")).path.rpartition("/stacks/")[2]
         if answer.status_code != 302 or place.count("/") != 1:
             raise DeliveryFailed(f"Heat answered {answer.status_code} where it names a stack")
         path = f"/stacks/{place}"
-        found = self._json(self._call("GET", path, params={"resolve_outputs": "false"}))
+        found = self._json(self._heat.call("GET", path, params={"resolve_outputs": "false"}))
         return _Stack(
             stack_id=found["stack"]["id"], path=path, status=found["stack"]["stack_status"]
         )
@@ -200,7 +198,7 @@ class _Heat:
                 "nested_depth": MAX_DEPTH,
                 "physical_resource_id": list(physical_ids[begin : begin + IDS_AT_ONCE]),
             }
-            answer = self._call("GET", f"{group.path}/resources", params=query)
+            answer = self._heat.call("GET", f"{group.path}/resources", params=query)
             for found in self._json(answer)["resources"]:
                 (stack,) = (link["href"] for link in found["links"] if link["rel"] == "stack")
                 yield _Resource(
@@ -211,46 +209,16 @@ class _Heat:
 
     def mark_unhealthy(self, group: _Stack, unit: _Resource) -> None:
         """Mark a resource of the group, if it is still there."""
-        self._call(
+        self._heat.call(
             "PATCH",
             f"{group.path}/resources/{quote(unit.physical_id, safe='')}",
-            gone_is_fine=True,
+            fine=(404,),
             json={"mark_unhealthy": True, "resource_status_reason": REASON},
         )
 
     def update(self, stack: _Stack) -> None:
         """Have Heat bring the stack in line with the template and parameters that it has."""
-        self._call("PATCH", stack.path, json={})
-
-    def _call(self, method: str, path: str, *, gone_is_fine: bool = False, **arguments: Any) -> Any:
-        """Give Heat's answer if its status says that all is well."""
-        try:
-            answer = self._client.request(
-                path,
-                method,
-                timeout=self._timeouts_s,
-                redirect=False,
-                log=False,  # its log would have the token
-                **arguments,
-            )
-        except exceptions.HttpError as error:
-            raise DeliveryFailed(
-                f"no token for the alarm's trust: Keystone answered {error.http_status}"
-            ) from None
-        except exceptions.CatalogException:
-            raise DeliveryFailed("the catalogue has no endpoint of Heat") from None
-        except exceptions.ConnectTimeout:
-            raise DeliveryFailed("no answer of Heat in time") from None
-        except exceptions.ClientException as error:
-            raise DeliveryFailed(f"Heat cannot be reached ({type(error).__name__})") from None
-        status = answer.status_code
-        if status < 400 or (status == 404 and gone_is_fine):
-            return answer
-        raise DeliveryFailed(
-            f"Heat answered {status}",
-            retry_after_s=retry_after_s(answer.headers.get("Retry-After")),
-            final=status in FINAL,
-        )
+        self._heat.call("PATCH", stack.path, json={})
 
     @staticmethod
     def _json(answer: Any) -> Any:

@@ -273,19 +273,11 @@ def test_an_update_changes_the_alarms_in_place(tenant, stack):
     assert after["composite"]["alarm_actions"] == []
 
 
-@pytest.mark.parametrize(
-    ("property_name", "value", "scheme"),
-    [
-        ("alarm_actions", ["gopher://example.org/"], "gopher"),
-        # Heat makes an action of a queue of Zaqar's; we have no transport for it.
-        ("alarm_queues", ["queue"], r"trust\+zaqar"),
-    ],
-)
-def test_what_the_server_refuses_is_the_stacks_reason(tenant, property_name, value, scheme):
+def test_what_the_server_refuses_is_the_stacks_reason(tenant):
     kind, properties = ALARMS["event"]
-    alarm = {"type": kind, "properties": {**properties, property_name: value}}
+    alarm = {"type": kind, "properties": {**properties, "alarm_actions": ["gopher://example.org/"]}}
     wrong = {"heat_template_version": "2018-08-31", "resources": {"alarm": alarm}}
-    with pytest.raises(AssertionError, match=f"alarm_actions: Unsupported action .*{scheme}"):
+    with pytest.raises(AssertionError, match=r"alarm_actions: Unsupported action .*gopher"):
         tenant.create(wrong)
 
 

@@ -22,7 +22,10 @@ from thermostat.ingest import Ingest
 from thermostat.store.memory import MemoryStore
 from thermostat.trusts import TrustRefused
 
-SCHEMES = frozenset({"http", "https", "trust+http", "trust+https", "trust+heat", "log"})
+SCHEMES = frozenset({"http", "https", "trust+http", "trust+https", "trust+heat", "log"}) | {
+    "zaqar",
+    "trust+zaqar",
+}
 
 
 class FakeTrusts:
