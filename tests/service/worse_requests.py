@@ -8,13 +8,13 @@ from typing import Any
 from tests.service.bad_requests import Bad, encoded
 from thermostat.api.composite import MAX_DEPTH, MAX_PARTS
 from thermostat.api.filters import (
-    MAX_PATTERN,
     MOST_COMPARISONS,
     MOST_LEVELS,
     MOST_SORT_KEYS,
     MOST_VALUES,
 )
 from thermostat.api.openapi import examples
+from thermostat.patterns import MAX_PATTERN
 
 ALARM = examples.alarm("threshold")
 RULE = ALARM["threshold_rule"]
