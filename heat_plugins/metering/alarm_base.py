@@ -15,13 +15,23 @@ _Schema = properties.Schema
 
 COMMON_PROPERTIES = (
     ALARM_ACTIONS, OK_ACTIONS, INSUFFICIENT_DATA_ACTIONS,
+    ALARM_QUEUES, OK_QUEUES, INSUFFICIENT_DATA_QUEUES,
     REPEAT_ACTIONS, SEVERITY, TIME_CONSTRAINTS, ENABLED, DESCRIPTION,
 ) = (
     "alarm_actions", "ok_actions", "insufficient_data_actions",
+    "alarm_queues", "ok_queues", "insufficient_data_queues",
     "repeat_actions", "severity", "time_constraints", "enabled", "description",
 )  # fmt: skip
 
 ACTION_PROPERTIES = (ALARM_ACTIONS, OK_ACTIONS, INSUFFICIENT_DATA_ACTIONS)
+QUEUES = {
+    ALARM_ACTIONS: ALARM_QUEUES,
+    OK_ACTIONS: OK_QUEUES,
+    INSUFFICIENT_DATA_ACTIONS: INSUFFICIENT_DATA_QUEUES,
+}
+"""The property for queues beside each one for actions."""
+QUEUE_URL = "trust+zaqar://?queue_name="
+"""What the alarm service calls a queue, before its name."""
 
 TIME_CONSTRAINT_KEYS = (
     NAME, START, DURATION, TIMEZONE, TIME_CONSTRAINT_DESCRIPTION,
@@ -44,10 +54,33 @@ def _actions_schema(state: str) -> Any:
     )
 
 
+def _queues_schema(state: str) -> Any:
+    return _Schema(
+        _Schema.LIST,
+        _(
+            "Queues of Zaqar's, in this project, that get a message when the alarm enters the "
+            "state %s. Zaqar makes those that are not there."
+        )
+        % state,
+        schema=_Schema(
+            _Schema.STRING,
+            constraints=[
+                constraints.Length(min=1, max=64),
+                constraints.AllowedPattern(r"[A-Za-z0-9_.-]*"),
+            ],
+        ),
+        default=[],
+        update_allowed=True,
+    )
+
+
 common_properties_schema = {
     ALARM_ACTIONS: _actions_schema("alarm"),
     OK_ACTIONS: _actions_schema("ok"),
     INSUFFICIENT_DATA_ACTIONS: _actions_schema("insufficient data"),
+    ALARM_QUEUES: _queues_schema("alarm"),
+    OK_QUEUES: _queues_schema("ok"),
+    INSUFFICIENT_DATA_QUEUES: _queues_schema("insufficient data"),
     REPEAT_ACTIONS: _Schema(
         _Schema.BOOLEAN,
         _("Call the actions again at each evaluation in the same state, not only when it changes."),
@@ -150,7 +183,8 @@ class BaseAlarm(resource.Resource):
             ],
         }
         for name in ACTION_PROPERTIES:
-            definition[name] = list(self._urls(props, name))
+            queues = (QUEUE_URL + queue for queue in props[QUEUES[name]])
+            definition[name] = [*self._urls(props, name), *queues]
         for name in (REPEAT_ACTIONS, SEVERITY, ENABLED):
             definition[name] = props[name]
         if props[DESCRIPTION] is not None:
@@ -307,11 +341,10 @@ class BaseAlarm(resource.Resource):
         """Give the properties whose live value is not the one that the template asks for."""
         wanted = self.definition(resource_properties)
         rule = f"{self.alarm_type}_rule"
+        common = {name: wanted[name] for name in COMMON_PROPERTIES if name in wanted}
         return {
             **_differences(wanted[rule], resource_data[rule]),
-            **_differences(
-                {name: wanted[name] for name in COMMON_PROPERTIES if name in wanted}, resource_data
-            ),
+            **dict(_with_queues(_differences(common, resource_data))),
         }
 
     # The client
@@ -351,3 +384,16 @@ def is_literal(value: Any) -> bool:
 
 def _differences(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:
     return {name: live.get(name) for name, value in wanted.items() if live.get(name) != value}
+
+
+def _with_queues(live: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Give live values by property: queues are actions to the alarm service."""
+    for name, value in live.items():
+        if name in QUEUES:
+            yield name, [url for url in value if not url.startswith(QUEUE_URL)]
+            yield (
+                QUEUES[name],
+                [url.removeprefix(QUEUE_URL) for url in value if url.startswith(QUEUE_URL)],
+            )
+        else:
+            yield name, value

@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab import Lab
 from tests.service.hooks import HookServer
-from tests.service.lab.deployment import own_server
+from tests.service.lab.deployment import install_plugin, own_server
 from tests.service.lab.parts import ServerProcess
 from tests.service.lab.stacks import Tenant
 from tests.service.waiting import until
@@ -35,6 +35,7 @@ def server(zaqar: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 @pytest.fixture(scope="module")
 def tenant(zaqar: Lab, server: ServerProcess) -> Iterator[Tenant]:  # noqa: ARG001 - it is first
+    install_plugin(zaqar)
     tenant = Tenant(zaqar.cloud("demo"), trustee_id=zaqar.cloud("thermostat").current_user_id)
     yield tenant
     tenant.delete_all()
@@ -136,31 +137,40 @@ def test_a_change_of_state_is_in_the_tenants_queue_and_at_the_subscriber(
     assert "s3cret" not in log
 
 
-def test_the_queues_of_heats_own_alarms(services, tenant):
-    """OS::Aodh::Alarm is the one of them that samples decide; all have the same properties."""
-    prefix = f"h{uuid.uuid4().hex[:8]}"
-    queues = {
-        f"{state}_queues": [f"{prefix}-{state}"] for state in ("alarm", "ok", "insufficient_data")
-    }
+def test_the_queues_of_heats_own_alarms_and_of_ours(services, tenant):
+    """Of Heat's own types, OS::Aodh::Alarm is the one that samples decide."""
+    run = uuid.uuid4().hex[:8]
     kinds = {
-        "cpu": ("OS::Aodh::Alarm", {**RULE, "evaluation_periods": 1, "statistic": "avg"}),
+        "stock": ("OS::Aodh::Alarm", {**RULE, "evaluation_periods": 1, "statistic": "avg"}),
         "event": ("OS::Aodh::EventAlarm", {"event_type": "compute.instance.update"}),
+        "ours": ("OS::Metering::Alarm", RULE),
     }
+    states = ("alarm", "ok", "insufficient_data")
     resources = {
-        name: {"type": kind, "properties": {**properties, **queues}}
+        name: {
+            "type": kind,
+            "properties": {
+                **properties,
+                **{f"{state}_queues": [f"{name}-{run}-{state}"] for state in states},
+            },
+        }
         for name, (kind, properties) in kinds.items()
     }
     stack = tenant.create({"heat_template_version": "2018-08-31", "resources": resources})
-    for alarm in tenant.alarms(stack).values():
-        for state in ("alarm", "ok", "insufficient_data"):
-            assert alarm[f"{state}_actions"] == [f"trust+zaqar://?queue_name={prefix}-{state}"]
+    alarms = tenant.alarms(stack)
+    assert set(alarms) == set(kinds)
+    for name, alarm in alarms.items():
+        for state in states:
+            assert alarm[f"{state}_actions"] == [f"trust+zaqar://?queue_name={name}-{run}-{state}"]
 
     def told(state: str, value: float) -> list[dict[str, Any]]:
+        """Give the first message of each alarm's queue, once there is one in each."""
         measure(services, tenant.cloud.current_project_id, value)
-        return messages(tenant.cloud, f"{prefix}-{state}")
+        found = [messages(tenant.cloud, f"{name}-{run}-{state}")[:1] for name in ("stock", "ours")]
+        return [body for bodies in found for body in bodies] if all(found) else []
 
     for state, value in (("alarm", 95.0), ("ok", 5.0)):
-        first, *_ = until(lambda of=state, at=value: told(of, at), f"{state} in its queue", 60.0)
-        assert first["current"] == state
-        assert first["alarm_name"].startswith(f"{stack.name}-cpu-")
+        bodies = until(lambda of=state, at=value: told(of, at), f"{state} in the queues", 60.0)
+        for name, body in zip(("stock", "ours"), bodies, strict=True):
+            assert (body["current"], body["alarm_id"]) == (state, alarms[name]["alarm_id"])
     tenant.delete(stack)

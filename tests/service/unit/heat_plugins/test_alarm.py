@@ -189,6 +189,42 @@ class TestActions:
             cloud.parse(template, {"Action": "nobody"}).validate()
 
 
+class TestQueues:
+    def test_they_are_actions_after_the_others(self, cloud, alarm_service):
+        template = with_properties(
+            alarm_queues=["scaled-up", "all"], ok_queues=["all"], insufficient_data_queues=["q_1.x"]
+        )
+        assert succeeded(cloud.create(template))
+        alarm = alarm_service.only
+        url, *queues = alarm["alarm_actions"]
+        assert "Signature=" in url
+        assert queues == [
+            "trust+zaqar://?queue_name=scaled-up",
+            "trust+zaqar://?queue_name=all",
+        ]
+        assert alarm["ok_actions"] == ["trust+zaqar://?queue_name=all"]
+        assert alarm["insufficient_data_actions"] == ["trust+zaqar://?queue_name=q_1.x"]
+        assert not [name for name in alarm if name.endswith("_queues")]
+
+    def test_an_update_changes_them_in_place(self, cloud, alarm_service):
+        stack = cloud.create(with_properties(ok_queues=["one"], insufficient_data_queues=["gone"]))
+        before = alarm_service.only["alarm_id"]
+        cloud.update(stack, with_properties(ok_queues=["two"]))
+        assert succeeded(stack)
+        assert alarm_service.only["alarm_id"] == before
+        assert alarm_service.only["ok_actions"] == ["trust+zaqar://?queue_name=two"]
+        assert alarm_service.only["insufficient_data_actions"] == []
+
+    def test_what_others_changed_is_seen(self, cloud, alarm_service):
+        stack = cloud.create(with_properties(ok_actions=["http://h/"], ok_queues=["one"]))
+        alarm = stack["AlarmHigh"]
+        assert alarm.get_live_state(alarm.properties) == {}
+        alarm_service.only["ok_actions"] = ["http://other/", "trust+zaqar://?queue_name=two"]
+        assert alarm.get_live_state(alarm.properties) == {
+            "ok_actions": ["http://other/"], "ok_queues": ["two"],
+        }  # fmt: skip
+
+
 WRONG = [
     ("comparison_operator", ">", "not an allowed value"),
     ("threshold", "half", "is not a number|could not convert"),
@@ -211,6 +247,11 @@ WRONG = [
     ("query", [{"field": "flavor", "op": "eq", "value": "x"}], "does not match pattern"),
     ("query", [{"field": "source", "op": "like", "value": "x"}], "not an allowed value"),
     ("time_constraints", [{"name": "x", "start": "noon", "duration": "1"}], "start"),
+    ("alarm_queues", "queue", "not a list"),
+    ("alarm_queues", [""], "out of range"),
+    ("ok_queues", ["q" * 65], "out of range"),
+    ("insufficient_data_queues", ["a queue"], "does not match pattern"),
+    ("ok_queues", ["q&topic=x"], "does not match pattern"),
     ("counter_name", "cpu", "Unknown Property counter_name"),
 ]
 
