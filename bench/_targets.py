@@ -8,6 +8,7 @@ import asyncio
 import multiprocessing
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from multiprocessing.connection import Connection
@@ -34,13 +35,17 @@ class Targets:
         calls: list[tuple[float, str]] = self._connection.recv()
         return calls
 
+    def count(self, prefix: str) -> int:
+        """Give how many calls of paths that begin so have come; `prefix` is `/word/`."""
+        self._connection.send(prefix)
+        return int(self._connection.recv())
+
     def wait_for(self, count: int, prefix: str, timeout_s: float) -> list[float]:
         """Give the times of calls of paths that begin so, when there are so many or time is up."""
         deadline = time.monotonic() + timeout_s
         while True:
-            times = [at_s for at_s, path in self.calls() if path.startswith(prefix)]
-            if len(times) >= count or time.monotonic() > deadline:
-                return times
+            if self.count(prefix) >= count or time.monotonic() > deadline:
+                return [at_s for at_s, path in self.calls() if path.startswith(prefix)]
             time.sleep(POLL_S)
 
 
@@ -68,6 +73,7 @@ def serving(count: int, hanging: int = 0) -> Iterator[Targets]:
 def _serve(ours: Connection, count: int) -> None:
     """Tell the ports, and the calls whenever asked for them."""
     calls: list[tuple[float, str]] = []
+    counts: Counter[str] = Counter()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -75,7 +81,9 @@ def _serve(ours: Connection, count: int) -> None:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
                 await reader.readexactly(int(length))
-                calls.append((time.monotonic(), head.split(b" ", 2)[1].decode()))
+                path = head.split(b" ", 2)[1].decode()
+                calls.append((time.monotonic(), path))
+                counts[path[: path.find("/", 1) + 1]] += 1
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
@@ -87,7 +95,7 @@ def _serve(ours: Connection, count: int) -> None:
         await asyncio.Event().wait()
 
     def tell() -> None:
-        ours.recv()
-        ours.send(calls)
+        prefix = ours.recv()
+        ours.send(calls if prefix is None else counts[prefix])
 
     asyncio.run(main())

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """kill -9 at random instants: a thread that ends the server's lives and starts the next ones."""
 
+import os
 import random
 import threading
 import time
@@ -9,6 +10,8 @@ from collections.abc import Sequence
 
 from tests.service.crash.served import OPENED, STARTED, ServerProcess
 
+SEED = int(os.environ.get("THERMOSTAT_SEED", str(random.SystemRandom().randrange(10_000))))
+"""Which instants a run draws."""
 STARTING_S = 0.4
 """What a start takes at most, about."""
 LIFE_S = 0.6

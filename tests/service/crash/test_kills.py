@@ -8,7 +8,6 @@ its seed. That what is acknowledged is on the disk, and not only in the kernel, 
 
 import logging
 import os
-import random
 import re
 import time
 from collections import Counter
@@ -16,11 +15,11 @@ from typing import Any
 
 import pytest
 
+from tests.service.crash.killer import SEED
 from tests.service.crash.run import Outcome, Run
 from tests.service.crash.scenario import ALARMS, Scenario
 
 KILLS = int(os.environ.get("THERMOSTAT_KILLS", "200"))
-SEED = int(os.environ.get("THERMOSTAT_SEED", str(random.SystemRandom().randrange(10_000))))
 S_PER_DAY = 86_400
 INPUT = Scenario(SEED, begin_s=(int(time.time()) // S_PER_DAY - 2) * S_PER_DAY)
 

@@ -17,9 +17,8 @@ from pathlib import Path
 import pytest
 
 from tests.service.alarm_support import make_alarm, make_transition, open_database
-from tests.service.crash.killer import OF_NOTIFYING, Killer
+from tests.service.crash.killer import OF_NOTIFYING, SEED, Killer
 from tests.service.crash.served import STARTED, ServerProcess, serve, serve_notifier
-from tests.service.crash.test_kills import SEED
 from tests.service.hooks import Answer, Call, HookServer
 from thermostat.db.alarms import AlarmRepository
 from thermostat.db.history import Author
@@ -135,7 +134,7 @@ def test_it_was_killed_so_often_and_at_work(killed):
 
 
 def test_every_notification_arrives(killed):
-    assert killed.statuses() == {"delivered": NOTIFICATIONS}
+    assert killed.statuses() == {"delivered": NOTIFICATIONS}, f"THERMOSTAT_SEED={SEED}"
     assert set(killed.calls()) == {str(number) for number in range(NOTIFICATIONS)}
 
 
