@@ -74,6 +74,34 @@ class Client:
         path = f"/v2/meters/{quote(meter, safe='')}/statistics"
         return self._send("metering", "GET", path, params=params)
 
+    def list_silences(self, all_projects=False):
+        """Give the project's silences that are not over, or those for all projects."""
+        silences = self._send("alarming", "GET", "/v2/silences")
+        # The project's and those for all projects come together.
+        return [
+            silence
+            for silence in silences
+            if silence["all_projects"] == all_projects and silence["status"] != "expired"
+        ]
+
+    def create_silence(self, silence):
+        """Create a silence and give it as it was created."""
+        return self._send("alarming", "POST", "/v2/silences", json=silence)
+
+    def replace_silence(self, silence_id, silence):
+        """Replace the definition of a silence, and give it as it is now."""
+        return self._send("alarming", "PUT", _silence_path(silence_id), json=silence)
+
+    def expire_silence(self, silence_id):
+        """Let a silence end, and tell whether it was not over yet."""
+        try:
+            self._send("alarming", "DELETE", _silence_path(silence_id))
+        except ApiError as error:
+            if error.status in (404, 409):
+                return False
+            raise
+        return True
+
     def _send(self, service_type, method, path, **arguments):
         from keystoneauth1 import exceptions
 
@@ -122,6 +150,10 @@ def signatures(alarms):
 
 def _alarm_path(alarm_id):
     return f"/v2/alarms/{quote(alarm_id, safe='')}"
+
+
+def _silence_path(silence_id):
+    return f"/v2/silences/{quote(silence_id, safe='')}"
 
 
 def _reason(response):

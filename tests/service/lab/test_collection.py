@@ -274,5 +274,5 @@ def test_plugins_work_with_the_server(site):
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     arguments = ("--python", python, "--allow-unsupported", "--color", "no")
     output = run(BIN / "ansible-test", "integration", *arguments, cwd=collection)
-    for target in ("alarm", "alarm_toggle", "statistics"):
+    for target in ("alarm", "alarm_toggle", "silence", "statistics"):
         assert f"Running {target} integration test role" in output
