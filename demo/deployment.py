@@ -70,7 +70,7 @@ class Deployment:
 
     def first_delivery(self, alarm_id: str, since: float) -> float | None:
         """Give when the server's log first tells of a delivery for an alarm after this time."""
-        line = re.compile(rf"^(\S+ \S+) .*Alarm {alarm_id}: notification \S+ delivered")
+        line = re.compile(rf"^(\S+ \S+) .*Alarm {alarm_id}: notification .* delivered")
         for text in self.server_log.read_text().splitlines():
             found = line.match(text)
             if found:

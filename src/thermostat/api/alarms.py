@@ -192,7 +192,9 @@ class AlarmResource(AlarmNoun):
             project_id=known.project_id,
             now_us=services.now_us(),
         )
-        wanted = with_secrets(wanted, known)
+        # Another project's members may not read what was written for this one's.
+        is_moved = wanted.project_id != known.project_id
+        wanted = with_secrets(wanted, None if is_moved else known)
         self._check_owner(req, wanted, _owner(known))
         self._check_actions(req, wanted)
         if (wanted.rule, wanted.project_id) != (known.rule, known.project_id):

@@ -97,6 +97,16 @@ class TestWriting:
         assert "send it whole" in fault(answer)
         assert actions(api("GET", path).json) == WHOLE
 
+    def test_a_secret_does_not_move_to_another_project(self, api, path):
+        """An administrator who moves an alarm would read it there, and so would its members."""
+        read = api("GET", path, **ADMIN).json
+        answer = api("PUT", path, {**read, "project_id": ADMIN["project"]}, **ADMIN)
+        assert answer.status_code == 400
+        assert "send it whole" in fault(answer)
+        assert actions(api("GET", path).json) == WHOLE
+        moved = {**read, "project_id": ADMIN["project"], "alarm_actions": [], "ok_actions": []}
+        assert api("PUT", path, moved, **ADMIN).status_code == 200
+
     def test_a_new_alarm_needs_whole_urls(self, api, made):
         answer = api("POST", "/v2/alarms", with_(alarm_actions=[hidden(SIGNED)]))
         assert answer.status_code == 400
