@@ -68,6 +68,9 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """When the definition changed last; set by the server."""
     evaluate_timestamp: str | UnsetType = UNSET
     """When it was evaluated last; set by the server."""
+    trust_error: str | UnsetType = UNSET
+    """Why Keystone refuses the trust that `trust+` actions are called with; only there if it does,
+    set by the server."""
 
 
 def decode(
@@ -113,8 +116,8 @@ def decode(
     )
 
 
-def encode(alarm: Alarm, *, whole: bool = False) -> dict[str, Any]:
-    """Give the alarm object of an answer; the trust is not in it.
+def encode(alarm: Alarm, *, whole: bool = False, trust_error: str | None = None) -> dict[str, Any]:
+    """Give the alarm object of an answer; the trust is not in it, but what is wrong with it.
 
     Unless it is to be whole, the secrets in the URLs of its actions are not either.
     """
@@ -140,6 +143,7 @@ def encode(alarm: Alarm, *, whole: bool = False) -> dict[str, Any]:
         "evaluate_timestamp": (
             None if alarm.evaluate_timestamp_us is None else iso(alarm.evaluate_timestamp_us)
         ),
+        **({} if trust_error is None else {"trust_error": trust_error}),
     }
 
 

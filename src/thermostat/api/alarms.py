@@ -2,7 +2,7 @@
 """`/v2/alarms`: the alarms of a project, in Aodh's v2 form."""
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -98,15 +98,24 @@ class AlarmNoun:
         check_with_stores(alarm.rule, alarm.project_id, self._services.outside)
         return alarm
 
-    def _shown(self, req: falcon.Request, alarm: Alarm) -> dict[str, Any]:
-        """Give the alarm object of an answer.
+    def _shown_all(self, req: falcon.Request, alarms: Sequence[Alarm]) -> list[dict[str, Any]]:
+        """Give the alarm objects of an answer.
 
         URLs with their secrets are for those of the alarm's own project who may change it.
         """
-        whole = alarm.project_id == caller(req).project_id and is_allowed(
-            self._services.enforcer, req, policies.CHANGE_ALARM, _owner(alarm)
-        )
-        return alarm_form.encode(alarm, whole=whole)
+        faults = self._services.alarms.trust_faults(alarms)
+        shown = []
+        for alarm in alarms:
+            whole = alarm.project_id == caller(req).project_id and is_allowed(
+                self._services.enforcer, req, policies.CHANGE_ALARM, _owner(alarm)
+            )
+            fault = faults.get(alarm.trust_id or "")
+            shown.append(alarm_form.encode(alarm, whole=whole, trust_error=fault))
+        return shown
+
+    def _shown(self, req: falcon.Request, alarm: Alarm) -> dict[str, Any]:
+        """Give the alarm object of an answer, with what `_shown_all` says."""
+        return self._shown_all(req, [alarm])[0]
 
     def _check_owner(self, req: falcon.Request, alarm: Alarm, known: Mapping[str, Any]) -> None:
         """Raise the 403 if the caller would give the alarm to somebody else than `known`."""
@@ -157,7 +166,7 @@ class AlarmsResource(AlarmNoun):
             found = self._services.alarms.list(where, page(req, SORT_KEYS, _NEWEST_FIRST))
         except UnknownMarker as error:
             raise bad_field("marker", f"there is no alarm {error}") from error
-        _answer(resp, [self._shown(req, alarm) for alarm in found])
+        _answer(resp, self._shown_all(req, found))
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Create an alarm."""
@@ -201,11 +210,15 @@ class AlarmResource(AlarmNoun):
             check_with_stores(wanted.rule, wanted.project_id, self._services.outside)
         lent = trust_actions(wanted)
         # Whoever names a URL lends the rights to call it: never those of an earlier author.
-        needs_new = bool(lent) and (known.trust_id is None or not lent <= trust_actions(known))
+        needs_new = bool(lent) and (
+            known.trust_id is None
+            or not _may_keep_trust(known, wanted)
+            or bool(services.alarms.trust_faults([known]))
+        )
 
         def change(current: Alarm) -> Alarm:
             alarm = _with_state_of(current, wanted, definition)
-            kept_id = current.trust_id if lent and lent <= trust_actions(current) else None
+            kept_id = current.trust_id if lent and _may_keep_trust(current, wanted) else None
             if lent and not (trust_id or kept_id):
                 raise falcon.HTTPConflict(description="The alarm was edited meanwhile; try again.")
             return msgspec.structs.replace(alarm, trust_id=trust_id or kept_id)
@@ -324,6 +337,12 @@ def references_checked() -> Iterator[None]:
 
 def _owner(alarm: Alarm) -> dict[str, Any]:
     return {"project_id": alarm.project_id, "user_id": alarm.user_id}
+
+
+def _may_keep_trust(current: Alarm, wanted: Alarm) -> bool:
+    """Tell whether the trust serves the same owner, and calls nothing that it was not lent for."""
+    is_lent_for = trust_actions(wanted) <= trust_actions(current)
+    return is_lent_for and _owner(wanted) == _owner(current)
 
 
 def _author(req: falcon.Request) -> Author:

@@ -98,7 +98,7 @@ class QueryAlarmsResource(_Search):
         with self._turn(req):
             found = self._services.alarms.search(wanted, page)
         resp.content_type = falcon.MEDIA_JSON
-        resp.data = msgspec.json.encode([self._shown(req, alarm) for alarm in found])
+        resp.data = msgspec.json.encode(self._shown_all(req, found))
 
 
 class QueryHistoryResource(_Search):

@@ -2,7 +2,7 @@
 """The alarms: definitions, states and history. Each method is one transaction."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import compress
 from typing import Any
 
@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from thermostat.alarms.model import Alarm, Standing, State, Transition
 from thermostat.alarms.rules import RULE_TYPES
-from thermostat.db import quotas, recording, results
+from thermostat.db import quotas, recording, results, trust_faults
 from thermostat.db.engine import MOST_IDS
 from thermostat.db.filters import EVERYTHING, Filter, condition
 from thermostat.db.history import Author, Change, Event, note
@@ -154,6 +154,14 @@ class AlarmRepository:
         return {state: counted.get(state, 0) for state in State}
 
     # -- users' changes -------------------------------------------------------------------------
+
+    def trust_faults(self, alarms: Iterable[Alarm]) -> Mapping[str, str]:
+        """Give, by the trust's id, why Keystone refuses the trusts of these alarms that it does."""
+        ids = {alarm.trust_id for alarm in alarms if alarm.trust_id is not None}
+        if not ids:
+            return {}
+        with self._reads.begin() as connection:
+            return trust_faults.faults(connection, ids)
 
     def check_references(self, alarm: Alarm) -> None:
         """Raise BadReference where creating this alarm would."""

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from thermostat.alarms.model import Alarm, Transition
+from thermostat.db import trust_faults
 from thermostat.db.mapping import to_json
 from thermostat.db.signing import WebhookSecrets
 from thermostat.db.tables import NOTIFICATION, RETIRED_TRUST
@@ -105,6 +106,10 @@ class Outcome:
     error: str | None = None
     """Why it failed; of a delivery, what was odd about it."""
     next_attempt_us: int = 0
+    trust_id: str | None = None
+    """The trust that was used, or that Keystone refused."""
+    trust_error: str | None = None
+    """Why Keystone refused it."""
 
 
 def notification_rows(alarm: Alarm, transition: Transition) -> Sequence[Mapping[str, Any]]:
@@ -210,6 +215,7 @@ class Outbox:
         ]
         with self._writes.begin() as connection:
             connection.execute(_SETTLE, rows)
+            trust_faults.note(connection, outcomes, now_us)
 
     def counts(self) -> Mapping[Status, int]:
         """Give how many notifications there are of each status."""
@@ -249,3 +255,4 @@ class Outbox:
         """Note that a retired trust has been deleted."""
         with self._writes.begin() as connection:
             connection.execute(delete(RETIRED_TRUST).where(RETIRED_TRUST.c.trust_id == trust_id))
+            trust_faults.forget(connection, [trust_id])

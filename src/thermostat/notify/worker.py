@@ -204,7 +204,12 @@ class Worker:
         age_s = max(0.0, self._clock() - notification.created_us / 1e6)
         self._metrics.attempted(notification.scheme, "delivered", taken_s)
         self._metrics.delivered(notification.scheme, age_s)
-        return Outcome(notification.notification_id, Status.DELIVERED, remark)
+        return Outcome(
+            notification.notification_id,
+            Status.DELIVERED,
+            remark,
+            trust_id=notification.trust_id,
+        )
 
     def _failed(
         self, notification: Notification, failure: DeliveryFailed, begun_s: float
@@ -226,15 +231,29 @@ class Worker:
             short(notification.action),
             failure,
         )
+        trust_id = None if failure.trust_error is None else notification.trust_id
         taken_s = time.monotonic() - begun_s
         if next_us is None:
             LOG.error("Alarm %s: notification %s (%s) to %s given up: %s", *what)
             self._metrics.attempted(notification.scheme, "dead", taken_s)
-            return Outcome(notification.notification_id, Status.DEAD, str(failure))
+            return Outcome(
+                notification.notification_id,
+                Status.DEAD,
+                str(failure),
+                trust_id=trust_id,
+                trust_error=failure.trust_error,
+            )
         wait_s = (next_us - now_us) / 1e6
         LOG.warning("Alarm %s: notification %s (%s) to %s: %s; again in %.1f s", *what, wait_s)
         self._metrics.attempted(notification.scheme, "retried", taken_s)
-        return Outcome(notification.notification_id, Status.PENDING, str(failure), next_us)
+        return Outcome(
+            notification.notification_id,
+            Status.PENDING,
+            str(failure),
+            next_us,
+            trust_id=trust_id,
+            trust_error=failure.trust_error,
+        )
 
     def _now_us(self) -> int:
         return int(self._clock() * 1_000_000)

@@ -173,6 +173,7 @@ def _alarm(definition: Mapping[str, Any]) -> dict[str, Any]:
     properties["evaluate_timestamp"] = nullable(properties["evaluate_timestamp"])
     for kind in RULE_TYPES:
         properties[f"{kind}_rule"] = ref(rules.name_of(kind))
+    made["required"] = [name for name in made["required"] if name != "trust_error"]
     return {
         **made,
         "description": "An alarm; it has the rule of its type and no other.",

@@ -27,7 +27,7 @@ from thermostat.db.outbox import Notification
 from thermostat.endpoints import endpoint_options
 from thermostat.notify.opts import GROUP as NOTIFIER
 from thermostat.notify.opts import OPTS as NOTIFIER_OPTS
-from thermostat.notify.transports.base import DeliveryFailed
+from thermostat.notify.transports.base import DeliveryFailed, no_token
 from thermostat.notify.transports.openstack import Service
 from thermostat.trusts import TrustError, Trusts
 
@@ -93,7 +93,7 @@ class HeatTransport:
             heat = _Heat(self._trusts.client(trust_id, GROUP), self._timeouts_s)
             octavia = PoolReader(self._trusts.client(trust_id, OCTAVIA), self._timeouts_s)
         except TrustError as error:
-            raise DeliveryFailed(f"no token for the alarm's trust: {error}") from error
+            raise no_token(error) from error
         ids: Sequence[str] = [member.id for member in wanted.unhealthy_members]
         if now_us - notification.created_us > LATE_US:
             ids = _still_failing(octavia, wanted.pool_id, ids)

@@ -4,7 +4,7 @@
 from oslo_config.cfg import ConfigOpts
 
 from thermostat.db.outbox import Notification
-from thermostat.notify.transports.base import DeliveryFailed
+from thermostat.notify.transports.base import DeliveryFailed, no_token
 from thermostat.notify.transports.http import HttpTransport
 from thermostat.trusts import TrustError, Trusts
 
@@ -35,6 +35,6 @@ class TrustTransport:
         try:
             token = self._trusts.token(trust_id)
         except TrustError as error:
-            raise DeliveryFailed(f"no token for the alarm's trust: {error}") from error
+            raise no_token(error) from error
         url = notification.action.removeprefix(PREFIX)
         return self._http.post(notification, now_us, url, {"X-Auth-Token": token})

@@ -23,7 +23,7 @@ from thermostat.notify import queue_urls
 from thermostat.notify.egress import PORTS, Egress, TargetRefused
 from thermostat.notify.opts import GROUP as NOTIFIER
 from thermostat.notify.opts import OPTS as NOTIFIER_OPTS
-from thermostat.notify.transports.base import DeliveryFailed
+from thermostat.notify.transports.base import DeliveryFailed, no_token
 from thermostat.notify.transports.openstack import Service
 from thermostat.trusts import TrustError, Trusts
 
@@ -99,7 +99,7 @@ class TrustZaqarTransport:
             self._trusts.token(trust_id)
             client = self._trusts.client(trust_id, GROUP)
         except TrustError as error:
-            raise DeliveryFailed(f"no token for the alarm's trust: {error}") from None
+            raise no_token(error) from None
         zaqar = Service("Zaqar", client, self._timeouts_s, FINAL)
         _post(zaqar, queue, "messages", _messages(notification))
 

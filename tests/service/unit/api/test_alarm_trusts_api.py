@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
+import time
+
 import pytest
 
-from tests.service.alarm_requests import ALARM, TRUSTED, fault, with_, with_rule
+from tests.service.alarm_requests import ADMIN, ALARM, TRUSTED, fault, with_, with_rule
+from tests.service.alarm_support import ALICE, make_alarm, make_transition
+from tests.service.unit.notify.conftest import configure
+from thermostat.db.outbox import Outcome, Status
+from thermostat.notify.transports.trust import TrustTransport
+from thermostat.notify.worker import Worker
 from thermostat.trusts import TrustRefused, TrustUnavailable
 
 
@@ -68,3 +75,72 @@ class TestTrusts:
 
 def _fail(*_args, **_named):
     raise RuntimeError("internal detail")
+
+
+class TestOwner:
+    def test_a_new_owner_does_not_get_the_former_ones_trust(self, api, services):
+        alarm = api("POST", "/v2/alarms", with_(alarm_actions=[TRUSTED])).json
+        path = f"/v2/alarms/{alarm['alarm_id']}"
+        for position, change in enumerate(({"user_id": "carol"}, {"project_id": "p2"}), start=2):
+            changed = {**alarm, "alarm_actions": [TRUSTED], **change}
+            answer = api("PUT", path, changed, **ADMIN)
+            assert answer.status_code == 200, answer.text
+            kept = services.alarms.find(alarm["alarm_id"]).trust_id
+            assert kept == f"trust-{position}"
+            assert services.trusts.alive[kept] == "root"
+        assert services.outbox.unused_trusts() == ["trust-1", "trust-2"]
+
+    def test_the_same_owner_keeps_it(self, api, services):
+        alarm = api("POST", "/v2/alarms", with_(alarm_actions=[TRUSTED])).json
+        changed = {**alarm, "alarm_actions": [TRUSTED], "name": "calm"}
+        api("PUT", f"/v2/alarms/{alarm['alarm_id']}", changed, **ADMIN)
+        assert services.alarms.find(alarm["alarm_id"]).trust_id == "trust-1"
+
+
+class TestRefusedLater:
+    """A trust that expired or was revoked is told on the alarm, and can be made anew."""
+
+    def attempt(self, services, **outcome):
+        due = services.outbox.due(2**62, 1)[0].notification_id
+        services.outbox.settle([Outcome(due, Status.PENDING, "x", 1, **outcome)], 5)
+
+    def test_it_is_told_on_the_alarm_until_there_is_a_new_one(self, api, services):
+        alarm = api("POST", "/v2/alarms", with_(alarm_actions=[TRUSTED])).json
+        path = f"/v2/alarms/{alarm['alarm_id']}"
+        services.alarms.record(make_transition(services.alarms.find(alarm["alarm_id"])))
+        assert "trust_error" not in api("GET", path).json
+        self.attempt(services, trust_id="trust-1", trust_error="Keystone answered 404")
+        shown = api("GET", path).json
+        assert shown["trust_error"] == "Keystone answered 404"
+        assert api("GET", "/v2/alarms").json[0]["trust_error"] == "Keystone answered 404"
+        assert api("POST", "/v2/query/alarms", {}).json[0]["trust_error"] == shown["trust_error"]
+        replaced = api("PUT", path, shown).json
+        assert "trust_error" not in replaced
+        assert services.alarms.find(alarm["alarm_id"]).trust_id == "trust-2"
+
+    def test_it_goes_when_keystone_takes_the_trust_again(self, api, services):
+        alarm = api("POST", "/v2/alarms", with_(alarm_actions=[TRUSTED])).json
+        services.alarms.record(make_transition(services.alarms.find(alarm["alarm_id"])))
+        self.attempt(services, trust_id="trust-1", trust_error="Keystone answered 404")
+        self.attempt(services, trust_id="trust-1")
+        assert "trust_error" not in api("GET", f"/v2/alarms/{alarm['alarm_id']}").json
+
+    def test_the_worker_tells_it(self, services):
+        class Refusing:
+            def token(self, _trust_id):
+                raise TrustRefused("Keystone answered 404")
+
+        alarm = make_alarm(alarm_actions=(TRUSTED,), trust_id="t1")
+        services.alarms.create(alarm, ALICE)
+        services.alarms.record(make_transition(alarm, timestamp_us=services.now_us()))
+        conf = configure()
+        worker = Worker(services.outbox, {"trust+https": TrustTransport(conf, Refusing())}, conf)
+        worker.start()
+        try:
+            deadline = time.monotonic() + 5
+            while not (found := services.alarms.trust_faults([alarm])):
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        finally:
+            worker.stop()
+        assert "Keystone answered 404: it has expired" in found["t1"]
