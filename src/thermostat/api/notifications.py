@@ -30,6 +30,7 @@ FILTERS = ("all_projects", "project_id", "alarm_id", *ALARM_FILTERS)
 def encode(delivery: Delivery) -> dict[str, Any]:
     """Give the notification object of an answer; the secrets of its URL are not in it."""
     body = msgspec.json.decode(delivery.body)
+    body = body.get("alarms", [body])[0]  # the body for a group begins with its own
     is_pending = delivery.status == Status.PENDING
     return {
         "notification_id": delivery.notification_id,
@@ -139,7 +140,7 @@ class RetryResource(_OneNotification):
         self._get(req, notification_id, policies.CHANGE_NOTIFICATION)
         chosen = Chosen(ids=[notification_id])
         if not self._services.deliveries.retry(chosen, self._services.now_us()):
-            raise falcon.HTTPConflict(description="The notification is delivered.")
+            raise falcon.HTTPConflict(description="The notification is delivered or silenced.")
         self._show(resp, notification_id)
 
 

@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Engine, func, select, update
 
 from thermostat.db.engine import MOST_IDS
+from thermostat.db.grouping import WAITING_US
 from thermostat.db.outbox import Status
 from thermostat.db.paging import Page, SortKey, paged
 from thermostat.db.tables import NOTIFICATION
@@ -100,16 +101,33 @@ class Deliveries:
     def retry(self, chosen: Chosen, now_us: int) -> int:
         """Have these sent again from now on, with a new deadline; give how many they are.
 
-        What was delivered stays so.
+        What was delivered stays so. What is in a group is sent again with all of it, once that is
+        closed.
         """
-        return self._change(
-            chosen,
-            REPLAYABLE,
-            status=Status.PENDING.value,
-            next_attempt_us=now_us,
-            queued_us=now_us,
-            finished_us=None,
-        )
+        again = {"status": Status.PENDING.value, "finished_us": None}
+        due = {"next_attempt_us": now_us, "queued_us": now_us}
+        replayable = NOTIFICATION.c.status.in_([status.value for status in REPLAYABLE])
+        grouped = 0
+        with self._writes.begin() as connection:
+            groups: set[str] = set()
+            for some in _parts(chosen):
+                rows = connection.execute(
+                    select(NOTIFICATION.c.group_id, NOTIFICATION.c.next_attempt_us).where(
+                        replayable, NOTIFICATION.c.group_id.is_not(None), *_conditions(some)
+                    )
+                ).all()
+                grouped += len(rows)
+                groups |= {group_id for group_id, at_us in rows if at_us != WAITING_US}
+            for group_id in sorted(groups):
+                whole = update(NOTIFICATION).where(replayable, NOTIFICATION.c.group_id == group_id)
+                first = NOTIFICATION.c.notification_id == group_id
+                connection.execute(whole.where(~first).values(again))
+                connection.execute(whole.where(first).values(again | due))
+            alone = update(NOTIFICATION).where(replayable, NOTIFICATION.c.group_id.is_(None))
+            return grouped + sum(
+                connection.execute(alone.where(*_conditions(some)).values(again | due)).rowcount
+                for some in _parts(chosen)
+            )
 
     def drop(self, chosen: Chosen, now_us: int) -> int:
         """Give these up, as far as they are pending or dead; give how many they are."""
@@ -159,20 +177,25 @@ class Deliveries:
 
     def _change(self, chosen: Chosen, statuses: Collection[Status], **values: Any) -> int:
         known = [status.value for status in statuses]
-        ids = sorted(chosen.ids)
-        parts = [ids[begin : begin + MOST_IDS] for begin in range(0, len(ids), MOST_IDS)] or [[]]
         with self._writes.begin() as connection:
             return sum(
                 connection.execute(
                     update(NOTIFICATION)
                     .where(
                         NOTIFICATION.c.status.in_(known),
-                        *_conditions(Chosen(chosen.where, chosen.statuses, part)),
+                        *_conditions(part),
                     )
                     .values(**values)
                 ).rowcount
-                for part in parts
+                for part in _parts(chosen)
             )
+
+
+def _parts(chosen: Chosen) -> Sequence[Chosen]:
+    """Divide them so that no part names more ids than a statement may."""
+    ids = sorted(chosen.ids)
+    parts = [ids[begin : begin + MOST_IDS] for begin in range(0, len(ids), MOST_IDS)] or [[]]
+    return [Chosen(chosen.where, chosen.statuses, part) for part in parts]
 
 
 def _conditions(chosen: Chosen) -> Sequence[ColumnElement[bool]]:

@@ -12,8 +12,11 @@ from tests.service.alarm_support import ALICE, NOW_US, make_alarm, make_transiti
 from tests.service.hooks import Answer
 from tests.service.waiting import wait_until
 from thermostat.alarms.model import State
+from thermostat.api.notifications import encode
+from thermostat.db.deliveries import NEWEST_FIRST, Chosen, Deliveries
 from thermostat.db.grouping import MOST_MEMBERS, Groups, group_wait_s
 from thermostat.db.outbox import Status
+from thermostat.db.paging import Page
 from thermostat.db.tables import OPEN_GROUP
 from thermostat.db.writing import writer
 from thermostat.notify.grouper import Grouper
@@ -222,3 +225,39 @@ def test_what_no_url_may_ask_for(value):
 def test_trusts_are_not_shared():
     with pytest.raises(ValueError, match="http and https"):
         group_wait_s("trust+http://h/?thermostat-group=3")
+
+
+def test_a_dead_group_is_sent_again_as_one(grouped, notifier, hook):
+    hook.answer = lambda _call: Answer(410 if len(hook.calls) < 2 else 200)
+    notifier.start()
+    grouped.fire(f"{hook.url}/?thermostat-group=30", 3)
+    grouped.close()
+    assert grouped.finish()[Status.DEAD] == 3
+    deliveries = Deliveries(notifier.engine)
+    last = max(notifier.rows(), key=lambda row: row["group_place"])
+    chosen = Chosen(ids=[last["notification_id"]])
+    assert deliveries.retry(chosen, int(time.time() * 1e6)) == 1
+    notifier.worker.wake()
+    assert grouped.finish()[Status.DELIVERED] == 3
+    assert len(hook.calls) == 2
+    assert hook.calls[0].body == hook.calls[1].body
+
+
+def test_what_waits_for_others_is_not_sent_alone(grouped, notifier, hook):
+    notifier.start()
+    grouped.fire(f"{hook.url}/?thermostat-group=30", 2)
+    deliveries = Deliveries(notifier.engine)
+    assert deliveries.retry(Chosen(statuses=[Status.PENDING]), int(time.time() * 1e6)) == 2
+    grouped.close()
+    assert deliveries.retry(Chosen(statuses=[Status.PENDING]), int(time.time() * 1e6)) <= 2
+    notifier.worker.wake()
+    assert grouped.finish()[Status.DELIVERED] == 2
+    assert {call.headers["webhook-id"] for call in hook.calls} == {notifier.rows()[0]["group_id"]}
+
+
+def test_the_delivery_status_has_each_one_s_own_state(grouped, notifier, hook):
+    grouped.fire(f"{hook.url}/?thermostat-group=30", 1, name="first")
+    grouped.fire(f"{hook.url}/?thermostat-group=30", 1, state=State.OK)
+    grouped.close()
+    found = Deliveries(notifier.engine).list(Chosen(), Page(sort=NEWEST_FIRST))
+    assert sorted(encode(one)["previous"] for one in found) == ["insufficient data", "ok"]
