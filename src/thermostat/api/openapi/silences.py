@@ -16,6 +16,7 @@ from thermostat.api.openapi.operation import (
     ref,
 )
 from thermostat.api.openapi.schemas import answered, lenient, plain
+from thermostat.api.params import BOOLEAN_WORDS
 from thermostat.db.silences import Status, Term
 
 TAG = "silences"
@@ -47,7 +48,7 @@ OPERATIONS: Operations = {
                 Parameter(
                     "all_projects",
                     "Those of every project; for administrators.",
-                    {"type": "boolean"},
+                    {"enum": list(BOOLEAN_WORDS)},
                 ),
                 Parameter("limit", "How many to give.", {**COUNT, "maximum": silences.MOST_LISTED}),
             ],

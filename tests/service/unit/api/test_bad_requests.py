@@ -34,12 +34,15 @@ class World:
     above: str
     """The id of a combination that names `mine`."""
     foreign: str
+    silence: str
     changes: list
 
     def send(self, bad: Bad):
         environ = create_environ(
             method=bad.method,
-            path=bad.path.replace("{alarm_id}", self.mine).replace("{meter}", "cpu_util"),
+            path=bad.path.replace("{alarm_id}", self.mine)
+            .replace("{meter}", "cpu_util")
+            .replace("{silence_id}", self.silence),
             query_string=bad.query,
             body=bad.body or b"",
             headers=IDENTITY
@@ -48,6 +51,14 @@ class World:
         )
         started = StartResponseMock()
         return Result(self.app(environ, started), started.status, started.headers)
+
+
+SILENCE = {
+    "matcher": [{"field": "name", "value": "other"}],
+    "from": "2199-01-01T00:00:00",
+    "until": "2199-01-01T06:00:00",
+    "comment": "it stays as it is",
+}
 
 
 def rows(engine):
@@ -92,12 +103,15 @@ def world(services, engine, api):
         "type": "combination",
         "combination_rule": {"alarm_ids": [mine, other]},
     }
+    silence = api("POST", "/v2/silences", SILENCE)
+    assert silence.status_code == 201, silence.text
     return World(
         app=api._client.app,
         engine=engine,
         mine=mine,
         above=made(above),
         foreign=made(THRESHOLD, user="bob", project="p2"),
+        silence=silence.json["silence_id"],
         changes=services.alarm_changed,
     )
 
