@@ -20,7 +20,7 @@ venv: ## Make .venv: this project, its tools, and the Debian packages they need
 lab-venv: ## Make .lab/venv: Keystone, Heat, Placement, Glance, Nova, and their packages
 	@tools/bootstrap.sh lab-venv
 
-bench-venv: ## Make .bench: what the benchmarks compare with, Aodh and Prometheus
+bench-venv: ## Make .bench: what the benchmarks compare with, Aodh, Gnocchi, Prometheus
 	@tools/bootstrap.sh bench-venv
 
 # -- the lab ---------------------------------------------------------------------------------
