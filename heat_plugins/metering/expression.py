@@ -23,7 +23,7 @@ from . import threshold
 _Schema = properties.Schema
 CONNECTIVES = ("and", "or", "not")
 MAX_DEPTH = 20
-FEWEST = 2
+FEWEST = 1
 
 
 class RuleError(ValueError):
@@ -65,7 +65,7 @@ def _joined(
     if word == "not":
         return {"not": _converted(operand, path, context)}
     if not isinstance(operand, list) or len(operand) < FEWEST:
-        raise RuleError(path, f"must be a list of at least {FEWEST} rules")
+        raise RuleError(path, f"must be a list of at least {FEWEST} rule")
     return {word: [_converted(one, (*path, place), context) for place, one in enumerate(operand)]}
 
 

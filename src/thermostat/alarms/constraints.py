@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from croniter import CroniterBadDateError, croniter
+from croniter import CroniterBadDateError, CroniterError, croniter
 
 from thermostat.alarms.cron import US_PER_S, last_start_us, next_start_us
 from thermostat.alarms.model import TimeConstraint
@@ -41,20 +41,31 @@ class Span(NamedTuple):
 def check(constraint: TimeConstraint) -> None:
     """Raise ConstraintError unless the span has a start, in a time zone that there is."""
     start = constraint.start
-    if (
-        len(start.split()) not in (1, CRON_FIELDS)
-        or _RANDOM.search(start)
-        or not croniter.is_valid(start)
-    ):
+    if len(start.split()) not in (1, CRON_FIELDS):
         raise ConstraintError(f"start: {start!r} is not a cron expression of {CRON_FIELDS} fields")
+    if _RANDOM.search(start):
+        raise ConstraintError(f"start: {start!r} has a random or hashed field, which is not taken")
     try:
         croniter(start, SOME_TIME).get_prev(datetime)
     except CroniterBadDateError as error:
         raise ConstraintError(f"start: {start!r} never comes") from error
+    except CroniterError as error:
+        raise ConstraintError(f"start: {_why_not_cron(start, error)}") from error
     try:
         _zone(constraint)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ConstraintError(f"timezone: {constraint.timezone!r} is not a time zone") from error
+
+
+def _why_not_cron(start: str, error: Exception) -> str:
+    """Say what is wrong with an expression that croniter has refused."""
+    if len(start.split()) != CRON_FIELDS:
+        return (
+            f"{start!r} is neither a cron expression of {CRON_FIELDS} fields nor a word such as "
+            "@daily"
+        )
+    said = str(error).partition("] ")[2] or "is not acceptable"
+    return f"{start!r} {said}; fields are minute 0-59, hour 0-23, day 1-31, month 1-12, weekday 0-7"
 
 
 def is_open(constraints: Sequence[TimeConstraint], time_us: int) -> bool:

@@ -32,7 +32,7 @@ class TimeConstraint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """A recurring span of time in which an alarm is evaluated."""
 
     name: Annotated[str, Meta(min_length=1, max_length=255)]
-    """It need not be unique."""
+    """Each of an alarm's has another."""
     description: str = ""
     """Left out: a sentence about start and duration."""
     start: str

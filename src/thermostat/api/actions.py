@@ -43,7 +43,7 @@ def check_actions(
     egress: Egress,
     most: int = -1,
 ) -> None:
-    """Raise the 400 or 403 that names the field unless all of the alarm's actions can be called.
+    """Raise the 400 or 401 that names the field unless all of the alarm's actions can be called.
 
     It may have `most` for each state if that is above 0.
     """
@@ -135,8 +135,8 @@ def _check(
         )
         raise bad_field(field, f"Unsupported action scheme {scheme!r}{why}: use one of {known}")
     if scheme in ADMIN_SCHEMES and not is_admin():
-        raise falcon.HTTPForbidden(
-            description=f"{field}: actions of scheme {scheme!r} are for administrators"
+        raise falcon.HTTPUnauthorized(  # Aodh's status and words
+            description=f"{field}: You are not authorized to create action: {action:.100}"
         )
     if not host and scheme not in HOSTLESS_SCHEMES:
         raise bad_field(field, "a URL has no host")

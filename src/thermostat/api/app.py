@@ -28,6 +28,7 @@ from thermostat.api.preview import PreviewResource
 from thermostat.api.publishers import SAMPLE_PATHS
 from thermostat.api.query import search_resources
 from thermostat.api.quotas import ProjectQuotasResource, QuotasResource
+from thermostat.api.request_ids import with_request_id
 from thermostat.api.results import ResultsResource
 from thermostat.api.root import RootResource, VersionResource
 from thermostat.api.samples import Samples
@@ -43,7 +44,9 @@ __all__ = ["Services", "create_api", "create_app"]
 
 def create_app(services: Services, conf: ConfigOpts) -> "WSGIApplication":
     """Give the whole application, with authentication as `[keystone_authtoken]` says."""
-    protected = answering_head(protect(create_api(services), conf, services.registry))
+    protected = answering_head(
+        with_request_id(protect(create_api(services), conf, services.registry))
+    )
     behind_proxy: WSGIApplication = HTTPProxyToWSGI(protected, conf)
     is_wanted = conf.oslo_middleware.enable_proxy_headers_parsing
     if is_wanted and has_no_authentication(conf):

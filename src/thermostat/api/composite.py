@@ -29,7 +29,7 @@ MAX_DEPTH = 20
 """How deep the parts of a rule may be nested."""
 MAX_PARTS = 100
 """How many sub-rules and references a rule may have."""
-FEWEST_OPERANDS = 2
+FEWEST_OPERANDS = 1
 CONNECTIVES = ("and", "or", "not")
 SUB_TYPES = ("threshold", "alarm", *OUTSIDE_TYPES)
 """What a part of a rule may be, by its `type`."""
@@ -102,7 +102,7 @@ class _Expressions:
 
     def _operands(self, name: str, documents: Any, depth: int) -> tuple[Expression, ...]:
         if not isinstance(documents, list) or len(documents) < FEWEST_OPERANDS:
-            raise bad_field(name, f"must be a list of at least {FEWEST_OPERANDS} rules")
+            raise bad_field(name, f"must be a list of at least {FEWEST_OPERANDS} rule")
         return tuple(
             self.decode(f"{name}[{position}]", document, depth)
             for position, document in enumerate(documents)

@@ -9,6 +9,7 @@ import falcon
 from oslo_context.context import RequestContext
 
 from thermostat.api.enforcing import QuickEnforcer
+from thermostat.api.request_ids import REQUEST_ID
 
 REQUEST_ID_FORM = re.compile(r"req-[0-9a-zA-Z-]{1,60}")
 
@@ -19,7 +20,7 @@ class ContextMiddleware:
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         """Make the context; it is also the one that log lines of this thread carry."""
         req.context.decided = {}
-        global_id = req.get_header("X-OpenStack-Request-ID") or ""
+        global_id = req.get_header(REQUEST_ID) or ""
         req.context.caller = RequestContext.from_environ(
             req.env,
             request_id=None,
@@ -30,7 +31,7 @@ class ContextMiddleware:
         self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool
     ) -> None:
         """Tell the request id, which the server's log lines carry too."""
-        resp.set_header("X-OpenStack-Request-ID", caller(req).request_id)
+        resp.set_header(REQUEST_ID, caller(req).request_id)
 
 
 def caller(req: falcon.Request) -> RequestContext:

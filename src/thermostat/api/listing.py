@@ -129,8 +129,7 @@ def _filters(
             value = values.get(term.field, str)(term.value)
         except (ValueError, OverflowError) as error:
             raise bad_field(f"q.value of {term.field}", str(error)) from error
-        if found.setdefault(column(term.field), value) != value:
-            raise bad_field("q.field", f"{term.field} is given twice with different values")
+        found[column(term.field)] = value  # of a field that is given again, the last
     return found
 
 

@@ -36,7 +36,7 @@ def instant_us(text: str) -> int:
     return (instant - _EPOCH) // timedelta(microseconds=1)
 
 
-_TYPES: Mapping[str, Callable[[str], object]] = {
+VALUE_TYPES: Mapping[str, Callable[[str], object]] = {
     "integer": int,
     "float": float,
     "string": str,
@@ -92,14 +92,14 @@ def all_values(req: falcon.Request, name: str) -> list[str]:
 
 def _check_type(kind: str, value: str) -> None:
     """Raise the 400 unless the value is of the type that the request says; empty: any."""
-    if kind and kind not in _TYPES:
+    if kind and kind not in VALUE_TYPES:
         raise bad_field(
             "q.type",
             f"The data type {kind:.100} is not supported. The supported data type list is: "
-            f"{', '.join(_TYPES)}",
+            f"{', '.join(VALUE_TYPES)}",
         )
     try:
-        _TYPES.get(kind, str)(value)
+        VALUE_TYPES.get(kind, str)(value)
     except (ValueError, OverflowError) as error:
         raise bad_field(
             "q.value",

@@ -80,7 +80,7 @@ class QuotasResource(_QuotaNoun):
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Show the quota that is in force; nothing is stored."""
         named = all_values(req, "project_id")
-        project_id = convert(named[-1] if named else own_project(req), _Id, "project_id")
+        project_id = convert((named and named[-1]) or own_project(req), _Id, "project_id")
         self._authorize(req, policies.GET_QUOTAS, project_id)
         self._show(resp, project_id)
 

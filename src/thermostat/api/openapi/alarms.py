@@ -102,7 +102,7 @@ OPERATIONS: Operations = {
             summary="List what happened to an alarm, the newest first.",
             parameters=[
                 *filters(alarms.EVENT_FIELDS, [Operator.EQ], ("type", "eq", "creation")),
-                *pages(alarms.EVENT_FIELDS, "The `event_id` of the event"),
+                *pages(alarms.EVENT_SORT_KEYS, "The `event_id` of the event"),
             ],
             answers={200: Answer("The events.", list_of("Event"))},
         ),

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from thermostat.alarms.query import Operator
 from thermostat.api.listing import MAX_LIMIT
 from thermostat.api.openapi.operation import Parameter, Schema
+from thermostat.api.params import VALUE_TYPES
 
 COUNT = {"type": "integer", "minimum": 1}
 
@@ -13,7 +14,7 @@ COUNT = {"type": "integer", "minimum": 1}
 def filters(
     fields: Collection[str] | None, operators: Sequence[Operator], example: tuple[str, str, str]
 ) -> list[Parameter]:
-    """Give the parameters of a query: `q.field`, `q.op` and `q.value`, each given equally often."""
+    """Give the parameters of a query: `q.field`, `q.op` and `q.value` are given equally often."""
     field: Schema = {"type": "string"} if fields is None else {"enum": list(fields)}
     words = ", ".join(f"`{operator}`" for operator in operators)
     return [
@@ -31,6 +32,12 @@ def filters(
             {"type": "string", "pattern": "^[^\\x00]*$"},
             repeated=True,
             example=[example[2]],
+        ),
+        Parameter(
+            "q.type",
+            "Of what type the value is; left out, or empty, it is what its field is.",
+            {"enum": [*VALUE_TYPES, ""]},
+            repeated=True,
         ),
     ]
 

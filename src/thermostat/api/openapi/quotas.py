@@ -19,8 +19,8 @@ OPERATIONS: Operations = {
             parameters=[
                 Parameter(
                     "project_id",
-                    "The project; without it the caller's own.",
-                    {"type": "string", "minLength": 1, "maxLength": 255},
+                    "The project; without it, or empty, the caller's own.",
+                    {"type": "string", "maxLength": 255},
                 )
             ],
             answers={200: _IN_FORCE},

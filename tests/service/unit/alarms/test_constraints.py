@@ -78,3 +78,22 @@ def test_a_word_for_an_expression_is_one():
 def test_nonsense_is_refused_by_field(bad, field):
     with pytest.raises(ConstraintError, match=f"^{field}: "):
         check(bad)
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        ("0 0 0 * *", "is not acceptable, out of range; fields are minute 0-59"),
+        ("? * * * *", "Question mark can only used in day_of_month"),
+        ("*/0 * * * *", "step '0' in field 0 is not acceptable"),
+        ("x * * * *", "is not acceptable; fields are"),
+        ("0 0 * * * *", "is not a cron expression of 5 fields"),
+        ("@often", "neither a cron expression of 5 fields nor a word"),
+        ("R * * * *", "random"),
+    ],
+)
+def test_it_says_what_is_wrong_with_an_expression(start, said):
+    with pytest.raises(ConstraintError) as caught:
+        check(constraint(start, 1))
+    assert said in str(caught.value)
+    assert repr(start) in str(caught.value)

@@ -31,6 +31,7 @@ class TestList:
         [
             ("q.field=name&q.op=eq&q.value=b", ["b"]),
             ("q.field=name&q.value=b", ["b"]),
+            ("q.field=name&q.value=b&q.field=name&q.value=a", ["a"]),  # as in Aodh, the last
             ("q.field=enabled&q.op=eq&q.value=false", ["b"]),
             ("q.field=enabled&q.op=eq&q.value=True", ["c", "a"]),
             ("q.field=severity&q.op=eq&q.value=critical", ["b"]),
@@ -81,7 +82,6 @@ class TestList:
             ("q.field=enabled&q.value=perhaps", "perhaps"),
             ("q.field=state&q.value=fine", "fine"),
             ("q.field=timestamp&q.value=noon", "timestamp"),
-            ("q.field=name&q.value=a&q.field=name&q.value=b", "name"),
             ("sort=colour", "colour"),
             ("sort=name:up", "up"),
             ("limit=0", "limit"),

@@ -8,6 +8,7 @@ from falcon.testing import TestClient
 from oslo_config import cfg
 
 from thermostat.api.app import create_app
+from thermostat.api.context import REQUEST_ID_FORM
 from thermostat.api.tokens import TokenMemory
 
 
@@ -40,6 +41,7 @@ class TestWithoutKeystone:
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"].startswith('Keystone uri="http://')
         assert answer.json["error_message"]["faultcode"] == "Client"
+        assert REQUEST_ID_FORM.fullmatch(answer.headers["x-openstack-request-id"])
 
     def test_a_token_that_cannot_be_checked_is_503(self, without_keystone):
         answer = without_keystone.simulate_get("/v2/alarms", headers={"X-Auth-Token": "t"})

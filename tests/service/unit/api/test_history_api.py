@@ -44,7 +44,9 @@ def seconds(api, url, query):
         ),
         ("q.field=type&q.op=eq&q.value=creation", [0]),
         ("q.field=user&q.op=eq&q.value=alice&limit=1", [30]),
-        ("q.field=project&q.op=eq&q.value=p2", []),
+        ("q.field=project&q.op=eq&q.value=p1&limit=1", [30]),
+        ("q.field=type&q.value=deletion&q.field=type&q.value=creation", [0]),
+        ("sort=alarm_id:asc&sort=timestamp:asc", [0, 10, 20, 30]),
         ("q.field=on_behalf_of&q.op=eq&q.value=p1&sort=timestamp:asc&limit=2", [0, 10]),
     ],
 )
@@ -96,10 +98,21 @@ def test_missing_authors_are_sorted_before_all_others(api, services, url):
     assert rest == events[1:]
 
 
+OWN = "q.field=project&q.value=p1"
+
+
 def test_another_project_is_not_the_owners_to_ask_for(api, url):
     query = "q.field=on_behalf_of&q.op=eq&q.value=p2"
     assert api("GET", url, query_string=query).status_code == 400
     assert api("GET", url, query_string=query, **ADMIN).json == []
+
+
+@pytest.mark.parametrize("field", ["project", "project_id"])
+def test_what_another_project_did_is_not_the_owners_to_ask_for(api, url, field):
+    for query in (f"q.field={field}&q.value=p2", f"q.field={field}&q.value=p2&{OWN}"):
+        answer = api("GET", url, query_string=query)
+        assert (answer.status_code, fault(answer)) == (401, "Not Authorized to access project p2")
+    assert api("GET", url, query_string=f"q.field={field}&q.value=p2", **ADMIN).json == []
 
 
 def test_alarm_list_pages_by_every_key(api):

@@ -131,7 +131,7 @@ class TestByReference:
         made = api("POST", "/v2/alarms", composite(target), **ALICE).json
         given = {**made, "project_id": "p2"}
         url = f"/v2/alarms/{made['alarm_id']}"
-        assert api("PUT", url, given, **ALICE).status_code == 403
+        assert api("PUT", url, given, **ALICE).json["project_id"] == "p1"
         answer = api("PUT", url, given, **ADMIN)
         assert (answer.status_code, "no alarm" in fault(answer)) == (400, True)
 
@@ -207,7 +207,7 @@ class TestByList:
     def test_by_a_parameter_given_twice(self, api, target):
         params = {"q.field": ["project_id", "project_id"], "q.value": ["p2", "p1"]}
         answer = api("GET", "/v2/alarms", params=params, **EVE)
-        assert answer.status_code in {400, 403}
+        assert answer.status_code == 401
         assert target not in answer.text
 
 
@@ -265,11 +265,11 @@ class TestBySearch:
 class TestByOwner:
     @pytest.mark.parametrize("field", ["project_id", "user_id"])
     def test_only_administrators_make_alarms_for_others(self, api, field):
-        assert api("POST", "/v2/alarms", with_(**{field: "x"}), **EVE).status_code == 403
+        assert api("POST", "/v2/alarms", with_(**{field: "x"}), **EVE).status_code == 401
         made = api("POST", "/v2/alarms", ALARM, **EVE).json
         url = f"/v2/alarms/{made['alarm_id']}"
-        assert api("PUT", url, {**made, field: "x"}, **EVE).status_code == 403
-        assert api("PUT", url, {**made, field: "x"}, **ADMIN).status_code == 200
+        assert api("PUT", url, {**made, field: "x"}, **EVE).json[field] == made[field]
+        assert api("PUT", url, {**made, field: "x"}, **ADMIN).json[field] == "x"
 
     def test_an_alarm_that_was_moved_is_gone(self, api, target):
         read = api("GET", f"/v2/alarms/{target}", **ADMIN).json

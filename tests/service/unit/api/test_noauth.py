@@ -60,6 +60,7 @@ class TestIdentity:
         answer = ask("GET", "/v2/alarms", headers)
         assert answer.status_code == 401
         assert left_out in fault(answer)
+        assert answer.headers["x-openstack-request-id"].startswith("req-")
 
     def test_without_roles_nothing_may_be_done(self, ask):
         headers = {"X-User-Id": "alice", "X-Project-Id": "p1"}

@@ -35,6 +35,7 @@ class TestReading:
         answer = api("GET", "/v2/quotas", roles="reader")
         assert (answer.status_code, answer.json) == (200, quota("p1", -1))
         assert api("GET", "/v2/quotas", query_string="project_id=p1").json == quota("p1", -1)
+        assert api("GET", "/v2/quotas", query_string="project_id=").json == quota("p1", -1)
         assert api("GET", "/v2/quotas/p1").json == quota("p1", -1)
 
     def test_configured_limit_is_shown_and_does_not_stick(self, limited, api):

@@ -153,7 +153,7 @@ class TestComposite:
         [
             ("text", "composite_rule"),
             ({}, "composite_rule"),
-            ({"and": [CPU]}, "composite_rule.and"),
+            ({"and": []}, "composite_rule.and"),
             ({"and": CPU}, "composite_rule.and"),
             ({"or": [CPU, "x"]}, "composite_rule.or[1]"),
             ({"or": [CPU, {**CPU, "threshold": "high"}]}, "composite_rule.or[1].threshold"),
