@@ -8,10 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from thermostat.alarms.query import Operator
+from thermostat.alarms.texts import Name, Word
 
-_NO_NUL = "^[^\\x00]*$"  # PostgreSQL's text cannot hold it
-_Text = Annotated[str, Meta(max_length=255, pattern=_NO_NUL)]
-_Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=_NO_NUL)]
 _Field = Annotated[str, Meta(min_length=1, max_length=255, pattern="^[a-zA-Z.',0-9_-]*$")]
 
 
@@ -34,7 +32,7 @@ class EventCondition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """`traits.<name>`, or a field of the event itself such as `event_type`."""
     op: Operator = Operator.EQ
     """How it is compared; in a request, empty: `eq`."""
-    value: _Text
+    value: Word
     """What it is compared with."""
     type: TraitType = TraitType.ANY
     """What the values are compared as; empty: text."""
@@ -43,7 +41,7 @@ class EventCondition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class EventRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Wait for an event of a type that satisfies all conditions."""
 
-    event_type: _Name = "*"
+    event_type: Name = "*"
     """A pattern, as of a shell, for the event's type."""
     query: Annotated[tuple[EventCondition, ...], Meta(max_length=100)] = ()
     """All conditions must hold."""

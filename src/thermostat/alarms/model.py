@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from thermostat.alarms.rules import MAX_PERIOD_S, Rule
+from thermostat.alarms.texts import Description, Name, Word
 
 NOT_EVALUATED = "Not evaluated yet"
 
@@ -31,15 +32,15 @@ class Severity(StrEnum):
 class TimeConstraint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A recurring span of time in which an alarm is evaluated."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=255)]
+    name: Name
     """Each of an alarm's has another."""
-    description: str = ""
+    description: Description = ""
     """Left out: a sentence about start and duration."""
     start: str
     """When the span begins, as a cron expression."""
     duration: Annotated[int, Meta(ge=0, le=MAX_PERIOD_S)]
     """How long the span lasts, in seconds; at most a year."""
-    timezone: Annotated[str, Meta(max_length=255)] = ""
+    timezone: Word = ""
     """An IANA time zone name; empty means UTC."""
 
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from thermostat.alarms.query import Operator
+from thermostat.alarms.texts import NO_NUL, Name
 
 MAX_GRANULARITY_S = 31_536_000
 """The longest granularity: a year, as in Aodh."""
@@ -23,10 +24,7 @@ _AGGREGATES = ("mean", "max", "min", "sum", "count", "median", "std", "first", "
 AGGREGATION_METHODS = f"{', '.join(_AGGREGATES)}, 1pct to 99pct, each also after rate:"
 """Gnocchi's aggregation methods, in words; every Gnocchi has these and no others."""
 
-_NO_NUL = "^[^\\x00]*$"  # PostgreSQL's text cannot hold it
-Word = Annotated[str, Meta(min_length=1, max_length=255, pattern=_NO_NUL)]
-"""A name or an id."""
-_Query = Annotated[str, Meta(min_length=1, max_length=MAX_QUERY, pattern=_NO_NUL)]
+_Query = Annotated[str, Meta(min_length=1, max_length=MAX_QUERY, pattern=NO_NUL)]
 _Periods = Annotated[int, Meta(ge=1, le=100)]
 _Granularity = Annotated[int, Meta(ge=1, le=MAX_GRANULARITY_S)]
 
@@ -40,7 +38,7 @@ class _GnocchiRule(
     """What datapoints are compared with; finite."""
     comparison_operator: Operator = Operator.EQ
     """How datapoints are compared with the threshold."""
-    aggregation_method: Word
+    aggregation_method: Name
     """How the measures of one period, and of a group, become one datapoint."""
     evaluation_periods: _Periods = 1
     """N: how many datapoints form the window."""
@@ -63,11 +61,11 @@ class GnocchiResourcesRule(
 ):
     """Compare a metric of one resource with a threshold."""
 
-    metric: Word
+    metric: Name
     """The metric's name."""
-    resource_id: Word
+    resource_id: Name
     """The resource's id."""
-    resource_type: Word
+    resource_type: Name
     """The resource's type, such as `instance`."""
 
 
@@ -76,7 +74,7 @@ class GnocchiMetricsRule(
 ):
     """Compare an aggregate over metrics, named by their ids, with a threshold."""
 
-    metrics: Annotated[tuple[Word, ...], Meta(min_length=1, max_length=1_000)]
+    metrics: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=1_000)]
     """The ids of the metrics."""
 
 
@@ -85,11 +83,11 @@ class GnocchiResourceGroupRule(
 ):
     """Compare an aggregate over one metric of a group of resources with a threshold."""
 
-    metric: Word
+    metric: Name
     """The metric's name."""
     query: _Query
     """Which resources, in Gnocchi's query language: JSON text."""
-    resource_type: Word
+    resource_type: Name
     """The resources' type, such as `instance`."""
 
 

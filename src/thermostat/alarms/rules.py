@@ -15,7 +15,10 @@ from thermostat.alarms.balancers import LoadBalancerRule
 from thermostat.alarms.events import EventRule
 from thermostat.alarms.outside import OUTSIDE_TYPES, OutsideRule
 from thermostat.alarms.query import Condition, Operator
+from thermostat.alarms.texts import Name
 
+MAX_CONDITIONS = 100
+"""How many conditions a query may have."""
 MAX_PERIOD_S = 31_536_000
 """The longest period: a year, as in Aodh."""
 
@@ -57,9 +60,9 @@ class MissingData(StrEnum):
 class ThresholdRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Compare a statistic of a group, period by period, with a threshold."""
 
-    meter_name: Annotated[str, Meta(min_length=1, max_length=255)]
+    meter_name: Name
     """What is measured, such as `cpu_util`."""
-    query: tuple[Condition, ...] = ()
+    query: Annotated[tuple[Condition, ...], Meta(max_length=MAX_CONDITIONS)] = ()
     """Which resources: all conditions must hold."""
     period: Annotated[int, Meta(ge=1, le=MAX_PERIOD_S)] = 60
     """Seconds that one datapoint covers."""

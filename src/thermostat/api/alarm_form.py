@@ -11,6 +11,7 @@ from thermostat.alarms.constraints import ConstraintError, check
 from thermostat.alarms.events import EventRule
 from thermostat.alarms.model import ACTION_FIELDS, Alarm, Severity, State, TimeConstraint
 from thermostat.alarms.rules import Rule
+from thermostat.alarms.texts import Description, Name
 from thermostat.api.conversion import convert, given
 from thermostat.api.errors import bad_field
 from thermostat.api.rules import decode_rule, encode_rule
@@ -21,8 +22,6 @@ from thermostat.redaction import hidden
 MAX_ACTIONS = 100
 """How many actions each state may have."""
 
-_NO_NUL = "^[^\\x00]*$"  # PostgreSQL's text cannot hold it
-_Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=_NO_NUL)]
 _Actions = Annotated[tuple[str, ...], Meta(max_length=MAX_ACTIONS)]
 
 
@@ -32,11 +31,11 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     The members that the server sets may be there too, since clients send back what they have read.
     """
 
-    name: _Name
+    name: Name
     """It need not be unique."""
     type: str
     """Which rule the alarm has."""
-    description: Annotated[str, Meta(max_length=10_000, pattern=_NO_NUL)] | UnsetType = UNSET
+    description: Description | UnsetType = UNSET
     """Left out: a sentence about the rule."""
     enabled: bool = True
     """Whether the alarm is evaluated."""
@@ -56,9 +55,9 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The state that the alarm is in. Left out: `insufficient data`, or what it was."""
     state_timestamp: str | UnsetType = UNSET
     """When the state changed last; set by the server."""
-    user_id: _Name | UnsetType = UNSET
+    user_id: Name | UnsetType = UNSET
     """The owner; only administrators may name another."""
-    project_id: _Name | UnsetType = UNSET
+    project_id: Name | UnsetType = UNSET
     """The owner's project; only administrators may name another."""
     alarm_id: str | UnsetType = UNSET
     """The id; set by the server."""

@@ -20,6 +20,7 @@ from thermostat.alarms.rules import (
     Not,
     OutsideLeaf,
 )
+from thermostat.alarms.texts import Name
 from thermostat.api.conversion import convert, given
 from thermostat.api.errors import bad_field
 from thermostat.api.outside import decode_outside
@@ -34,7 +35,7 @@ CONNECTIVES = ("and", "or", "not")
 SUB_TYPES = ("threshold", "alarm", *OUTSIDE_TYPES)
 """What a part of a rule may be, by its `type`."""
 
-AlarmId = Annotated[str, Meta(min_length=1, max_length=255, pattern="^[^\\x00]*$")]
+AlarmId = Name
 
 
 class CombinationForm(msgspec.Struct, forbid_unknown_fields=True):

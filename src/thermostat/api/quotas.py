@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 from oslo_config import cfg
 
+from thermostat.alarms.texts import Name
 from thermostat.api import policies
 from thermostat.api.body import read_object
 from thermostat.api.context import authorize, own_project
@@ -32,8 +33,6 @@ OPTS = [
     ),
 ]
 
-_Id = Annotated[str, Meta(min_length=1, max_length=255, pattern="^[^\\x00]*$")]
-
 
 class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The limit of one kind of thing; the only kind is alarms."""
@@ -47,7 +46,7 @@ class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The limits of a project."""
 
-    project_id: _Id
+    project_id: Name
     """Whose limits they are."""
     quotas: Annotated[tuple[Quota, ...], Meta(max_length=10)] = ()
     """The limits."""
@@ -80,7 +79,7 @@ class QuotasResource(_QuotaNoun):
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Show the quota that is in force; nothing is stored."""
         named = all_values(req, "project_id")
-        project_id = convert((named and named[-1]) or own_project(req), _Id, "project_id")
+        project_id = convert((named and named[-1]) or own_project(req), Name, "project_id")
         self._authorize(req, policies.GET_QUOTAS, project_id)
         self._show(resp, project_id)
 
@@ -99,13 +98,13 @@ class ProjectQuotasResource(_QuotaNoun):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, project_id: str) -> None:
         """Show the quota that is in force; nothing is stored."""
-        convert(project_id, _Id, "project_id")
+        convert(project_id, Name, "project_id")
         self._authorize(req, policies.GET_QUOTAS, project_id)
         self._show(resp, project_id)
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, project_id: str) -> None:
         """Let the project's quota be the configured one again."""
-        convert(project_id, _Id, "project_id")
+        convert(project_id, Name, "project_id")
         self._authorize(req, policies.DELETE_QUOTAS, project_id)
         self._services.alarms.delete_quota(project_id)
         resp.status = falcon.HTTP_204

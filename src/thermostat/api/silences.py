@@ -17,6 +17,7 @@ from oslo_config import cfg
 
 from thermostat.alarms.model import Severity, State
 from thermostat.alarms.rules import RULE_TYPES
+from thermostat.alarms.texts import NO_NUL
 from thermostat.api import policies
 from thermostat.api.body import read_object
 from thermostat.api.context import authorize, caller, is_allowed, own_project
@@ -66,7 +67,7 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which alarms it is for: all of these terms must hold."""
     until: str
     """When it ends, an ISO 8601 instant; without an offset it is UTC."""
-    comment: Annotated[str, Meta(min_length=1, max_length=1000, pattern="^[^\\x00]*$")]
+    comment: Annotated[str, Meta(min_length=1, max_length=1000, pattern=NO_NUL)]
     """Why."""
     from_: str | UnsetType = msgspec.field(default=UNSET, name="from")
     """When it begins; left out: now, or as before."""

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from thermostat.alarms.query import Condition, Operator, QueryError
-from thermostat.alarms.rules import ThresholdRule
+from thermostat.alarms.rules import MAX_CONDITIONS, ThresholdRule
+from thermostat.alarms.texts import Name, Value, Word
 from thermostat.api.conversion import convert, given
 from thermostat.api.errors import bad_field
 
@@ -24,13 +25,13 @@ _HOLDING_SIDE: Mapping[Operator, Operator] = {
 class QueryTerm(msgspec.Struct, forbid_unknown_fields=True):
     """One condition as clients send it; `type` is Ceilometer's and not needed."""
 
-    field: str
+    field: Name
     """`resource_id`, `project_id`, `user_id`, `source`, or `metadata.<key>`."""
-    value: str | int | float | bool
+    value: Value | int | float | bool
     """What the resource's value is compared with."""
     op: Operator = Operator.EQ
     """How it is compared; empty: `eq`."""
-    type: str = ""
+    type: Word = ""
     """Ceilometer's; it may be there and changes nothing."""
 
 
@@ -40,6 +41,8 @@ def decode_threshold(name: str, document: Mapping[str, Any]) -> ThresholdRule:
     query = fields.get("query", [])
     if not isinstance(query, list):
         raise bad_field(f"{name}.query", "must be a list of conditions")
+    if len(query) > MAX_CONDITIONS:
+        raise bad_field(f"{name}.query", f"has more than {MAX_CONDITIONS} conditions")
     fields["query"] = [
         _condition(f"{name}.query[{position}]", term) for position, term in enumerate(query)
     ]

@@ -67,12 +67,12 @@ def _record_run(
             continue
         written.append(True)
         if transition.quiet:
-            spoken.append(_known(transition) | {"state_reason": transition.reason})
+            spoken.append(_known(transition) | {"state_reason": _text(transition.reason)})
             continue
         if transition.is_change:
             changes.append(_known(transition) | _new_state(transition))
         elif transition.recurs:
-            spoken.append(_known(transition) | {"state_reason": transition.reason})
+            spoken.append(_known(transition) | {"state_reason": _text(transition.reason)})
         else:
             repeats.append(_known(transition))
         telling.add(alarm, transition)
@@ -123,10 +123,15 @@ def _known(transition: Transition) -> dict[str, Any]:
     }
 
 
+def _text(reason: str) -> str:
+    """Give a reason as every database takes it: a sample's texts may be in it."""
+    return reason.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 def _new_state(transition: Transition) -> dict[str, Any]:
     return {
         "state": transition.state.value,
-        "state_reason": transition.reason,
+        "state_reason": _text(transition.reason),
         "state_timestamp_us": transition.timestamp_us,
         "revision": transition.revision + 1,
     }

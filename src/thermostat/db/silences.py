@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from thermostat.alarms.model import Alarm, State
 from thermostat.alarms.rules import rule_type
+from thermostat.alarms.texts import Value
 from thermostat.db.mapping import to_json
 from thermostat.db.tables import SILENCE, WITHHELD
 from thermostat.db.writing import writer
@@ -47,7 +48,7 @@ class Term(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     field: Literal["name", "alarm_id", "description", "severity", "type", "state"]
     """What of the alarm is compared; `state` is the one that would be told."""
-    value: Annotated[str, Meta(max_length=1000, pattern="^[^\\x00]*$")]
+    value: Value
     """With what; a regular expression of RE2 is found anywhere in the field."""
     op: Op = Op.EQ
     """How."""

@@ -4,6 +4,7 @@
 from collections.abc import Collection, Sequence
 
 from thermostat.alarms.query import Operator
+from thermostat.alarms.texts import NO_NUL
 from thermostat.api.listing import MAX_LIMIT
 from thermostat.api.openapi.operation import Parameter, Schema
 from thermostat.api.params import VALUE_TYPES
@@ -29,7 +30,7 @@ def filters(
         Parameter(
             "q.value",
             "With what; as many as there are `q.field`.",
-            {"type": "string", "pattern": "^[^\\x00]*$"},
+            {"type": "string", "pattern": NO_NUL},
             repeated=True,
             example=[example[2]],
         ),

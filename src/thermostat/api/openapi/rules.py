@@ -8,6 +8,7 @@ from typing import Any
 from thermostat.alarms.events import EventCondition
 from thermostat.alarms.query import METADATA_PREFIXES, PLAIN_FIELDS
 from thermostat.alarms.rules import RULE_TYPES
+from thermostat.alarms.texts import NO_NUL
 from thermostat.api.composite import (
     CONNECTIVES,
     FEWEST_OPERANDS,
@@ -25,7 +26,7 @@ from thermostat.api.openapi.schemas import (
 )
 from thermostat.api.threshold import QueryTerm
 
-_ID = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[^\\x00]*$"}
+_ID = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": NO_NUL}
 _FIELD = "^({}|{})".format(
     "|".join(f"{name}$" for name in PLAIN_FIELDS),
     "|".join(re.escape(prefix) for prefix in METADATA_PREFIXES),

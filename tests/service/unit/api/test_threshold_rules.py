@@ -86,3 +86,56 @@ class TestRefused:
     def test_wrong_types_and_ranges(self, api, field, value):
         said = refused(api, **{field: value})
         assert said.startswith(f"Invalid input for field/attribute threshold_rule.{field}: ")
+
+
+class TestTexts:
+    """A NUL cannot be written to PostgreSQL, and what is too long serves nobody."""
+
+    @pytest.mark.parametrize(
+        ("fields", "field"),
+        [
+            ({"meter_name": "cpu\0util"}, "threshold_rule.meter_name"),
+            ({"meter_name": "m" * 256}, "threshold_rule.meter_name"),
+            (
+                {"query": [{"field": "metadata.a\0b", "value": "x"}]},
+                "threshold_rule.query[0].field",
+            ),
+            (
+                {"query": [{"field": "resource_id", "value": "a\0b"}]},
+                "threshold_rule.query[0].value",
+            ),
+            (
+                {"query": [{"field": "resource_id", "value": "v" * 1001}]},
+                "threshold_rule.query[0].value",
+            ),
+            (
+                {"query": [{"field": "metadata." + "k" * 300, "value": "x"}]},
+                "threshold_rule.query[0].field",
+            ),
+            ({"query": [{"field": "resource_id", "value": "x"}] * 101}, "threshold_rule.query"),
+        ],
+    )
+    def test_of_a_rule(self, api, fields, field):
+        assert refused(api, **fields).startswith(f"Invalid input for field/attribute {field}: ")
+
+    def test_of_a_part_of_a_composite(self, api):
+        leaf = {"type": "threshold", "meter_name": "q\0q", "threshold": 1}
+        body = {"name": "n", "type": "composite", "composite_rule": {"or": [leaf]}}
+        answer = api("POST", "/v2/alarms", body)
+        assert answer.status_code == 400
+        assert "composite_rule.or[0].meter_name" in fault(answer)
+
+    @pytest.mark.parametrize(
+        ("changes", "field"),
+        [
+            ({"name": "a\0b"}, "name"),
+            ({"description": "a\0b"}, "description"),
+            ({"description": "d" * 10_001}, "description"),
+            ({"timezone": "UTC\0"}, "timezone"),
+        ],
+    )
+    def test_of_a_time_constraint(self, api, changes, field):
+        span = {"name": "day", "start": "0 8 * * *", "duration": 1, **changes}
+        answer = api("POST", "/v2/alarms", {**with_rule(), "time_constraints": [span]})
+        assert answer.status_code == 400
+        assert f"time_constraints[0].{field}" in fault(answer)

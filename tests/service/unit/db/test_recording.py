@@ -25,6 +25,12 @@ def rename(name):
 
 
 class TestRecord:
+    @pytest.mark.parametrize("quiet", [False, True])
+    def test_a_reason_that_not_every_database_can_hold(self, alarms, alarm, quiet):
+        told = msgspec.structs.replace(make_transition(alarm), reason="a\0b", quiet=quiet)
+        assert alarms.record(told)
+        assert alarms.find("a1").state_reason == "a\ufffdb"
+
     def test_writes_state_history_and_notifications(self, alarms, outbox, alarm):
         assert alarms.record(make_transition(alarm))
         stored = alarms.find("a1")
