@@ -6,7 +6,7 @@ policy, since one that comes meanwhile only renews it. It is taken up when the g
 alarm is still in the state that was signalled.
 """
 
-import json
+import contextlib
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -34,8 +34,8 @@ FORGOTTEN_S = 60.0
 MOST_ACTIVITIES = 20
 SCALED_AT = "metering_scaled_{}_at"
 """The group's datum that says when a policy of this type last changed its size, by direction."""
-WAITING, SEEN = "waiting_signal", "waiting_signal_seen_at"
-"""The policy's data about a signal that waits: its details, and when it last looked."""
+WAITING = "waiting_signal"
+"""The policy's metadata about a signal that waits: its details, and when it last looked."""
 
 
 class ScalingPolicy(heat_policy.AutoScalingPolicy):
@@ -297,20 +297,38 @@ class ScalingPolicy(heat_policy.AutoScalingPolicy):
 
     def _begin_to_wait(self, details: Any) -> bool:
         """Note the signal; False: one waits already, and goes on with this one's details."""
-        self.data_set(WAITING, json.dumps(details))
-        if time.time() - float(self.data().get(SEEN, 0.0)) <= FORGOTTEN_S:
-            return False
-        self.data_set(SEEN, repr(time.time()))
-        return True
+        is_first = True
+
+        def merged(_: Any, current: Any) -> dict[str, Any]:
+            nonlocal is_first
+            now = time.time()
+            seen = ((current or {}).get(WAITING) or {}).get("seen", 0.0)
+            is_first = now - seen > FORGOTTEN_S
+            waiting = {"details": details, "seen": now if is_first else seen}
+            return {**(current or {}), WAITING: waiting}
+
+        self.metadata_set({}, merged)  # of two at once only one is the first
+        return is_first
 
     def _renewed(self) -> Any:
         """Give the newest details of the signal that waits, and note that it still does."""
-        self.data_set(SEEN, repr(time.time()))
-        return json.loads(self.data().get(WAITING) or "null")
+        details: Any = None
+
+        def merged(_: Any, current: Any) -> dict[str, Any]:
+            nonlocal details
+            details = ((current or {}).get(WAITING) or {}).get("details")
+            waiting = {"details": details, "seen": time.time()}
+            return {**(current or {}), WAITING: waiting}
+
+        self.metadata_set({}, merged)
+        return details
 
     def _end_waiting(self) -> None:
-        self.data_delete(SEEN)
-        self.data_delete(WAITING)
+        def merged(_: Any, current: Any) -> dict[str, Any]:
+            return {name: value for name, value in (current or {}).items() if name != WAITING}
+
+        with contextlib.suppress(exception.NotFound, exception.ResourceNotAvailable):  # it is gone
+            self.metadata_set({}, merged)
 
     def _reloaded(self) -> "tuple[Any, ScalingPolicy | None]":
         """Give the stack and this policy as they are in the database now; None: it is gone."""

@@ -269,10 +269,19 @@ def wanted_changes(params):
 def changed_options(current, wanted):
     """Give those of the wanted options that the current ones do not have already."""
     return {
-        name: value
-        for name, value in wanted.items()
-        if _canonical(name, current.get(name)) != _canonical(name, value)
+        name: value for name, value in wanted.items() if not _is_same(name, current.get(name), value)
     }
+
+
+def _is_same(name, current, wanted):
+    current, wanted = _canonical(name, current), _canonical(name, wanted)
+    if name == "time_constraints" and len(current) == len(wanted):
+        # The service describes a constraint that has no description.
+        current = [
+            dict(has, description=has["description"] if wants["description"] else "")
+            for has, wants in zip(current, wanted)
+        ]
+    return current == wanted
 
 
 def _canonical(name, value):

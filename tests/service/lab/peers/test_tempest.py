@@ -68,10 +68,21 @@ def outcomes(lab, server, tmp_path_factory):  # noqa: ARG001 - the catalogue nam
     directory = tmp_path_factory.mktemp("tempest")
     (directory / "tempest.conf").write_text(configuration(lab, directory))
     report = directory / "report.xml"
-    options = ("-q", "-p", "no:cacheprovider", f"--junitxml={report}", "--pyargs", SUITE)
+    # pytest's own configuration, not ours, which it would find above the environment's packages
+    (directory / "pytest.ini").write_text("[pytest]\n")
+    options = (
+        "-q",
+        "-c",
+        directory / "pytest.ini",
+        "-p",
+        "no:cacheprovider",
+        f"--junitxml={report}",
+        "--pyargs",
+        SUITE,
+    )
     done = subprocess.run(
-        [lab.layout.venv / "bin/python", "-m", "pytest", *options],
-        cwd=directory,  # away from our own configuration of pytest
+        [lab.layout.venv / "bin/python", "-m", "pytest", "-c", directory / "pytest.ini", *options],
+        cwd=directory,
         env={**os.environ, "TEMPEST_CONFIG_DIR": str(directory), "PYTHONWARNINGS": "ignore"},
         capture_output=True,
         text=True,

@@ -284,7 +284,7 @@ class TestWaiting:
         policy.signal(None)
         assert not meanwhile
         assert codes(policy) == ["given_up", "waiting"]
-        assert "waiting_signal" not in policy.data()
+        assert "waiting_signal" not in policy.metadata_get(refresh=True)
 
     def test_a_signal_whose_engine_died_is_forgotten(self, make, group, monkeypatch):
         from heat.engine.plugins.metering import scaling_policy

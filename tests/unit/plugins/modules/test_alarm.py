@@ -52,6 +52,11 @@ def test_both_forms_of_a_query_add_up():
             [{"name": "n", "start": "* * * * *", "duration": 1}],
             [{"name": "n", "start": "* * * * *", "duration": 1, "timezone": "", "description": ""}],
         ),
+        (
+            "time_constraints",
+            [{"name": "n", "start": "* * * * *", "duration": 1, "description": "the service's own"}],
+            [{"name": "n", "start": "* * * * *", "duration": 1, "timezone": "", "description": ""}],
+        ),
     ],
 )
 def test_equal_meanings_are_no_change(name, current, wanted):
@@ -63,6 +68,11 @@ def test_equal_meanings_are_no_change(name, current, wanted):
     [
         ("threshold", 50.0, 51.0),
         ("description", None, ""),
+        (
+            "time_constraints",
+            [{"name": "n", "start": "* * * * *", "duration": 1, "description": "the service's own"}],
+            [{"name": "n", "start": "* * * * *", "duration": 1, "description": "mine"}],
+        ),
         ("clear_threshold", None, 0.0),
         ("alarm_actions", ["a", "b"], ["b", "a"]),
         ("query", [{"field": "a", "op": "eq", "value": "1"}], []),
