@@ -6,10 +6,8 @@ policy, since one that comes meanwhile only renews it. It is taken up when the g
 alarm is still in the state that was signalled.
 """
 
-import contextlib
 import time
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from heat.common import exception, grouputils
@@ -20,7 +18,8 @@ from heat.engine.resources.openstack.heat import scaling_policy as heat_policy
 from heat.scaling import scalingutil
 from oslo_log import log as logging
 
-from . import client, scaling
+from . import client, group_claims, scaling
+from .waiting import Waiting
 
 LOG = logging.getLogger(__name__)
 _Schema = properties.Schema
@@ -29,13 +28,7 @@ POLL_S = 2.0
 """A signal that waits looks at the group this often, in seconds."""
 LONGEST_WAIT_S = 3600.0
 """After so many seconds a signal that waits is given up."""
-FORGOTTEN_S = 60.0
-"""A waiting signal that nobody has renewed for so many seconds has died with its engine."""
 MOST_ACTIVITIES = 20
-SCALED_AT = "metering_scaled_{}_at"
-"""The group's datum that says when a policy of this type last changed its size, by direction."""
-WAITING = "waiting_signal"
-"""The policy's metadata about a signal that waits: its details, and when it last looked."""
 
 
 class ScalingPolicy(heat_policy.AutoScalingPolicy):
@@ -169,24 +162,25 @@ class ScalingPolicy(heat_policy.AutoScalingPolicy):
 
     def handle_signal(self, details: Any = None) -> str | None:
         """Follow a signal, let it wait, or decline it; give what became of it."""
-        decision = self._decide(details)
+        decision, seen = self._decide(details)
         if decision.verdict is scaling.Verdict.SCALE:
             try:
-                return self._scale(decision)
+                return self._scale(decision, seen)
             except resource.NoActionRequired:  # somebody else was quicker
-                decision = self._decide(details, unready="another signal came first")
+                decision, _seen = self._decide(details, unready="another signal came first")
         if decision.verdict is scaling.Verdict.DECLINE:
             return self._noted(decision.code, decision.reason)
-        if not self._begin_to_wait(details):
+        waiting = Waiting(details)
+        if not waiting.begin(self):
             return self._noted("renewed", "a signal that waits already was renewed")
         self._noted("waiting", decision.reason)
         self._add_event("SIGNAL", self.status, f"Signal waits: {decision.reason}")
         try:
-            return self._wait(decision.wait_s)
+            return self._wait(waiting, decision.wait_s)
         finally:
-            self._end_waiting()
+            waiting.end(self)
 
-    def _wait(self, wait_s: float) -> str | None:
+    def _wait(self, waiting: Waiting, wait_s: float) -> str | None:
         """Look at the group until it is free; give what became of the signal."""
         until = time.time() + LONGEST_WAIT_S
         while time.time() < until:
@@ -194,59 +188,70 @@ class ScalingPolicy(heat_policy.AutoScalingPolicy):
             _stack, policy = self._reloaded()  # a resource lives only as long as its stack
             if policy is None:
                 return None  # it is deleted
-            details = policy._renewed()
-            decision = policy._decide(details)
+            if not waiting.look(policy):
+                return None  # what has come since stands for it
+            decision, seen = policy._decide(waiting.details)
             wait_s = decision.wait_s or POLL_S
             if decision.verdict is scaling.Verdict.WAIT:
                 continue
             try:
-                return policy._take_up(decision, details)
+                return policy._take_up(waiting, decision, seen)
             except resource.NoActionRequired:
                 continue  # somebody else was quicker: the group is busy again
             except client.AlarmServiceError as error:
                 LOG.warning("Policy %s: is the alarm as it was? %s", self.name, error)
         return self._noted("given_up", f"the group was not free within {LONGEST_WAIT_S:.0f} s")
 
-    def _take_up(self, decision: scaling.Decision, details: Any) -> str | None:
+    def _take_up(
+        self, waiting: Waiting, decision: scaling.Decision, seen: Mapping[str, Any]
+    ) -> str | None:
         """Do what a signal that has waited asks for, if its alarm has not changed since."""
-        state, now = _state_of(details), self._alarm_state(details)
+        state, now = _state_of(waiting.details), self._alarm_state(waiting.details)
         if now not in (None, state):
             return self._noted("obsolete", f"the alarm was {state} and is {now}")
         if decision.verdict is scaling.Verdict.DECLINE:
             return self._noted(decision.code, decision.reason)
-        return self._scale(decision)
+        # One that comes while the size changes waits for itself.
+        return self._scale(decision, seen, once_claimed=lambda: waiting.end(self))
 
-    def _scale(self, decision: scaling.Decision) -> str | None:
-        """Change the size of the group. Raises NoActionRequired where Heat does not let us."""
+    def _scale(
+        self,
+        decision: scaling.Decision,
+        seen: Mapping[str, Any],
+        once_claimed: Callable[[], None] = lambda: None,
+    ) -> str | None:
+        """Change the size of the group. Raises NoActionRequired where it is not ours to change."""
         group = self._group()
-        LOG.info("Policy %s: %s", self.name, decision.reason)
-        with group.frozen_properties():
-            # Heat's one cooldown for both directions is not used: 0 leaves it over at once.
-            group.adjust(decision.adjustment, scalingutil.CHANGE_IN_CAPACITY, None, 0)
-        group.data_set(SCALED_AT.format(decision.direction), repr(time.time()))
+        with group_claims.claimed(group, seen, decision.direction):
+            once_claimed()
+            LOG.info("Policy %s: %s", self.name, decision.reason)
+            with group.frozen_properties():
+                # Heat's one cooldown for both directions is not used: 0 leaves it over at once.
+                group.adjust(decision.adjustment, scalingutil.CHANGE_IN_CAPACITY, None, 0)
         return self._noted(decision.code, decision.reason)
 
-    def _decide(self, details: Any, unready: str | None = None) -> scaling.Decision:
+    def _decide(
+        self, details: Any, unready: str | None = None
+    ) -> tuple[scaling.Decision, dict[str, Any]]:
+        """Give what becomes of a signal, and the group's metadata that this follows from."""
         group = self._group()
-        metadata = group.metadata_get(refresh=True) or {}
+        metadata = dict(group.metadata_get(refresh=True) or {})
         if unready is None and group.status != group.COMPLETE:
             unready = f"{group.action} {group.status}"
-        if unready is None and metadata.get("scaling_in_progress"):
+        if unready is None and group_claims.is_busy(metadata, self.stack.timeout_secs()):
             unready = "it changes its size"
-        data = group.data()
         seen = scaling.Group(
             name=group.name,
             size=grouputils.get_size(group),
             smallest=group.properties[group.MIN_SIZE],
             largest=group.properties[group.MAX_SIZE],
             unready=unready,
-            scaled_at={
-                direction: float(data.get(SCALED_AT.format(direction), 0.0))
-                for direction in (scaling.OUT, scaling.IN)
-            },
-            cooling_until=_cooling_until(metadata),
+            scaled_at=group_claims.scaled_at(metadata),
+            cooling_until=group_claims.cooling_until(metadata),
         )
-        return scaling.decide(self._policy(), seen, scaling.breach_of(details), time.time())
+        return scaling.decide(
+            self._policy(), seen, scaling.breach_of(details), time.time()
+        ), metadata
 
     def _policy(self) -> scaling.Policy:
         props = self.properties
@@ -293,43 +298,6 @@ class ScalingPolicy(heat_policy.AutoScalingPolicy):
         except client.AlarmNotFound:
             return "deleted"
 
-    # Signals that wait
-
-    def _begin_to_wait(self, details: Any) -> bool:
-        """Note the signal; False: one waits already, and goes on with this one's details."""
-        is_first = True
-
-        def merged(_: Any, current: Any) -> dict[str, Any]:
-            nonlocal is_first
-            now = time.time()
-            seen = ((current or {}).get(WAITING) or {}).get("seen", 0.0)
-            is_first = now - seen > FORGOTTEN_S
-            waiting = {"details": details, "seen": now if is_first else seen}
-            return {**(current or {}), WAITING: waiting}
-
-        self.metadata_set({}, merged)  # of two at once only one is the first
-        return is_first
-
-    def _renewed(self) -> Any:
-        """Give the newest details of the signal that waits, and note that it still does."""
-        details: Any = None
-
-        def merged(_: Any, current: Any) -> dict[str, Any]:
-            nonlocal details
-            details = ((current or {}).get(WAITING) or {}).get("details")
-            waiting = {"details": details, "seen": time.time()}
-            return {**(current or {}), WAITING: waiting}
-
-        self.metadata_set({}, merged)
-        return details
-
-    def _end_waiting(self) -> None:
-        def merged(_: Any, current: Any) -> dict[str, Any]:
-            return {name: value for name, value in (current or {}).items() if name != WAITING}
-
-        with contextlib.suppress(exception.NotFound, exception.ResourceNotAvailable):  # it is gone
-            self.metadata_set({}, merged)
-
     def _reloaded(self) -> "tuple[Any, ScalingPolicy | None]":
         """Give the stack and this policy as they are in the database now; None: it is gone."""
         try:
@@ -371,15 +339,6 @@ class ScalingPolicy(heat_policy.AutoScalingPolicy):
 def _state_of(details: Any) -> str:
     given = details if isinstance(details, Mapping) else {}
     return str(given.get("current", given.get("state", "alarm"))).lower()
-
-
-def _cooling_until(metadata: Mapping[str, Any]) -> float:
-    """Give until when one of Heat's own policies has asked that the group be left alone."""
-    (until, *_others) = metadata.get("cooldown_end") or ("",)
-    try:
-        return datetime.fromisoformat(until).replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        return 0.0
 
 
 def resource_mapping() -> dict[str, type[ScalingPolicy]]:

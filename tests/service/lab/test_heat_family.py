@@ -161,7 +161,7 @@ class TestPolicy:
     def test_a_signal_to_a_busy_group_is_taken_up_later(self, tenant):
         """Heat's own policy drops it, and says nothing."""
         stack = tenant.create(
-            group(up={"scaling_adjustment": 1, "cooldown": 3}, down={"scaling_adjustment": -1})
+            group(up={"scaling_adjustment": 1, "cooldown": 8}, down={"scaling_adjustment": -1})
         )
         urls = outputs(stack)
         for _ in range(4):

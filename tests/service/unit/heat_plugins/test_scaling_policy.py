@@ -3,6 +3,7 @@
 
 import contextlib
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -40,8 +41,11 @@ class Group:
         self.size = 1
         self.properties = {"min_size": 1, "max_size": 3}
         self.metadata: dict[str, Any] = {}
-        self.known: dict[str, str] = {}
         self.adjusted: list[tuple[Any, ...]] = []
+        self.meanwhile: list[Any] = []
+        """What happens while its size changes."""
+        self.just_after: list[Any] = []
+        """What happens when it is free again, and its policy does not know that yet."""
 
     def free(self) -> None:
         self.status = "COMPLETE"
@@ -49,11 +53,8 @@ class Group:
     def metadata_get(self, refresh: bool = False) -> dict[str, Any]:  # noqa: ARG002
         return self.metadata
 
-    def data(self) -> dict[str, str]:
-        return self.known
-
-    def data_set(self, key: str, value: str) -> None:
-        self.known[key] = value
+    def metadata_set(self, metadata: dict[str, Any], merge: Any) -> None:
+        self.metadata = merge(metadata, dict(self.metadata))
 
     def frozen_properties(self) -> Any:
         return contextlib.nullcontext()
@@ -65,6 +66,13 @@ class Group:
             raise resource.NoActionRequired
         self.adjusted.append((adjustment, kind, min_step, cooldown))
         self.size += int(adjustment)
+        self.metadata |= {"scaling_in_progress": True}
+        for event in self.meanwhile:
+            event()
+        now = datetime.now(UTC).replace(tzinfo=None).isoformat()
+        self.metadata |= {"scaling_in_progress": False, "cooldown_end": {now: kind}}
+        for event in self.just_after:
+            event()
 
 
 @pytest.fixture
@@ -152,7 +160,8 @@ class TestSignal:
         assert group.adjusted == [(1, "change_in_capacity", None, 0)]
         (activity,) = policy.FnGetAtt("activities")
         assert activity["reason"] == "group group goes from 1 to 2"
-        assert "metering_scaled_out_at" in group.known
+        assert group.metadata["metering_scaled_at"]["out"] == pytest.approx(time.time(), abs=10)
+        assert not group.metadata["scaling_in_progress"]
 
     def test_steps(self, make, group):
         steps = [
@@ -287,14 +296,72 @@ class TestWaiting:
         assert "waiting_signal" not in policy.metadata_get(refresh=True)
 
     def test_a_signal_whose_engine_died_is_forgotten(self, make, group, monkeypatch):
-        from heat.engine.plugins.metering import scaling_policy
+        from heat.engine.plugins.metering import waiting
 
         group.status = "IN_PROGRESS"
         policy = make()
-        assert policy._begin_to_wait(None)
-        assert not policy._begin_to_wait(None)
-        monkeypatch.setattr(scaling_policy, "FORGOTTEN_S", -1.0)
-        assert policy._begin_to_wait(None)
+        assert waiting.Waiting(None).begin(policy)
+        assert not waiting.Waiting(None).begin(policy)
+        monkeypatch.setattr(waiting, "FORGOTTEN_S", -1.0)
+        assert waiting.Waiting(None).begin(policy)
+
+    def test_one_that_comes_while_the_size_changes_waits_for_itself(self, make, group, busy):
+        from heat.engine.plugins.metering import waiting
+
+        group.properties["max_size"] = 8
+        policy = make()
+        late = waiting.Waiting(None)
+        begun = []
+        group.meanwhile.append(lambda: begun.append(late.begin(policy)))
+        first = waiting.Waiting(None)
+        assert first.begin(policy)
+        busy()
+        policy._wait(first, 0.1)
+        first.end(policy)
+        assert begun == [True], "the one that is taken up does not answer for it"
+        assert late.look(policy)
+        assert "waiting_signal" in policy.metadata_get(refresh=True)
+
+
+class TestTwoAtOnce:
+    """Heat handles each signal in a thread of its own, and in several engines."""
+
+    def test_one_that_comes_right_after_the_change_sees_the_cooldown(self, make, group):
+        policy = make(cooldown="60")
+        decided = []
+        group.just_after.append(lambda: decided.append(policy._decide(None)[0]))
+        policy.signal(None)
+        assert [one.code for one in decided] == ["cooldown"]
+
+    def test_only_one_of_two_that_decided_alike_goes_on(self, make, group):
+        from heat.engine import resource
+
+        policy = make()
+        decision, seen = policy._decide(None)
+        policy._scale(decision, seen)
+        with pytest.raises(resource.NoActionRequired, match="another signal came first"):
+            policy._scale(decision, seen)
+        assert group.size == 2
+
+    def test_a_change_that_fails_leaves_the_group_free(self, make, group):
+        policy = make()
+        decision, seen = policy._decide(None)
+        group.meanwhile.append(lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            policy._scale(decision, seen)
+        assert not group.metadata["scaling_in_progress"]
+        assert "out" not in group.metadata["metering_scaled_at"]
+
+    def test_a_claim_ends_some_time_after_its_engine_died(self, make, group):
+        policy = make()
+        claim = {"direction": "out", "since": time.time()}
+        group.metadata = {"scaling_in_progress": True, "metering_scaling": claim}
+        assert policy._decide(None)[0].code == "busy"
+        claim["since"] -= policy.stack.timeout_secs() + 1
+        assert policy._decide(None)[0].code == "scaled"
+        policy.signal(None)
+        assert group.size == 2
+        assert not group.metadata["scaling_in_progress"]
 
 
 class TestDeletion:
