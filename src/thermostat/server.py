@@ -22,6 +22,7 @@ from thermostat.db.deliveries import Deliveries
 from thermostat.db.engine import open_engine
 from thermostat.db.grouping import Groups
 from thermostat.db.outbox import Outbox
+from thermostat.db.retired_trusts import RetiredTrusts
 from thermostat.db.schema import check_schema
 from thermostat.db.signing import WebhookSecrets
 from thermostat.db.silences import SilenceRepository
@@ -91,7 +92,7 @@ class Server:
             usual_limits(conf),
             counts_results=conf.enable_evaluation_results_metrics,
         )
-        outbox, trusts = Outbox(database), Trusts(conf)
+        outbox, trusts, retired = Outbox(database), Trusts(conf), RetiredTrusts(database)
         transports = load_transports(conf)
         outside = load_outside_stores(conf)
         self._store = load_store(conf)
@@ -109,7 +110,13 @@ class Server:
             registry=registry,
         )
         self._housekeeper = Housekeeper(
-            alarms, outbox, Deliveries(database), trusts, conf, clock=clock
+            alarms,
+            outbox,
+            Deliveries(database),
+            trusts=trusts,
+            retired=retired,
+            conf=conf,
+            clock=clock,
         )
         self._poller = Poller(outside, self._answered, registry)
         self._evaluator = evaluator = Evaluator(
@@ -164,6 +171,7 @@ class Server:
             webhook_secrets=WebhookSecrets(database),
             enforcer=load_enforcer(conf),
             trusts=trusts,
+            retired_trusts=retired,
             schemes=without_trusts(transports)
             if has_no_authentication(conf)
             else frozenset(transports),

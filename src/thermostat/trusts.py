@@ -93,9 +93,16 @@ class Trusts:
                 self._trusted.pop(trust_id, None)
 
     def token(self, trust_id: str) -> str:
-        """Give a token of the trust, a cached one until it is about to expire."""
+        """Give a token of the trust, a cached one until it is about to expire.
+
+        Raises TrustRefused where Keystone refuses the trust, and not the server's own user.
+        """
         plugin = self._trusted_plugin(trust_id)
-        token = _asking(lambda: plugin.get_token(self._session))
+        try:
+            token = _asking(lambda: plugin.get_token(self._session))
+        except TrustRefused:
+            self._check_own_user()
+            raise
         if token is None:
             raise TrustRefused("Keystone gave no token for the trust")
         return str(token)
@@ -129,6 +136,15 @@ class Trusts:
             while len(self._trusted) > MAX_TOKENS:
                 self._trusted.popitem(last=False)
             return plugin
+
+    def _check_own_user(self) -> None:
+        """Raise TrustUnavailable where Keystone refuses the server's own user: no trust works."""
+        own = self._own_user()
+        own.invalidate()
+        try:
+            _asking(lambda: own.get_token(self._session))
+        except TrustRefused as error:
+            raise TrustUnavailable(f"[{GROUP}] is wrong: {error}") from None
 
     def _own_user(self) -> BaseAuthPlugin:
         if self._own is None:

@@ -173,7 +173,7 @@ class AlarmsResource(AlarmNoun):
         services, context = self._services, caller(req)
         authorize(services.enforcer, req, policies.CREATE_ALARM)
         alarm = self._defined(req, read_object(req), str(uuid.uuid4()))
-        with ensured_trust(services.trusts, context, wanted=bool(trust_actions(alarm))) as trust_id:
+        with ensured_trust(services, context, wanted=bool(trust_actions(alarm))) as trust_id:
             alarm = msgspec.structs.replace(alarm, trust_id=trust_id)
             with references_checked():
                 services.alarms.create(alarm, _author(req))
@@ -225,7 +225,7 @@ class AlarmResource(AlarmNoun):
                 raise falcon.HTTPConflict(description="The alarm was edited meanwhile; try again.")
             return msgspec.structs.replace(alarm, trust_id=trust_id or kept_id)
 
-        with ensured_trust(services.trusts, caller(req), wanted=needs_new) as trust_id:
+        with ensured_trust(services, caller(req), wanted=needs_new) as trust_id:
             try:
                 with references_checked():
                     alarm = services.alarms.replace(

@@ -70,7 +70,7 @@ class DatabaseMetrics(Collector):
         yield from self._queues()
 
     def _queues(self) -> Iterator[Metric]:
-        """Give what waits and what is dead, by the scheme of the URL."""
+        """Give what waits, what is dead and what was dropped, by the scheme of the URL."""
         length = GaugeMetricFamily(
             "thermostat_notification_queue_length", "Pending notifications", labels=["scheme"]
         )
@@ -82,6 +82,11 @@ class DatabaseMetrics(Collector):
         dead = GaugeMetricFamily(
             "thermostat_notification_dead_letters", "Dead notifications kept", labels=["scheme"]
         )
+        dropped = GaugeMetricFamily(
+            "thermostat_notification_drops",
+            "Notifications kept that somebody gave up by hand",
+            labels=["scheme"],
+        )
         found = self._services.deliveries.queues()
         for scheme in sorted(self._services.schemes | found.keys()):
             queue = found.get(scheme, Queue())
@@ -89,7 +94,8 @@ class DatabaseMetrics(Collector):
             length.add_metric([scheme], queue.pending)
             age.add_metric([scheme], max(0.0, since_us / 1e6))
             dead.add_metric([scheme], queue.dead)
-        yield from (length, age, dead)
+            dropped.add_metric([scheme], queue.dropped)
+        yield from (length, age, dead, dropped)
 
     def describe(self) -> list[Metric]:
         """Give nothing, so that registering does not ask the database."""

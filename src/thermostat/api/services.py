@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # what is only held here need not be loaded here
     from thermostat.db.alarms import AlarmRepository
     from thermostat.db.deliveries import Deliveries
     from thermostat.db.outbox import Outbox
+    from thermostat.db.retired_trusts import RetiredTrusts
     from thermostat.db.signing import WebhookSecrets
     from thermostat.db.silences import SilenceRepository
     from thermostat.ingest import Ingest
@@ -39,6 +40,7 @@ class Services:
     webhook_secrets: "WebhookSecrets"
     enforcer: QuickEnforcer
     trusts: "Trusts"
+    retired_trusts: "RetiredTrusts"
     schemes: frozenset[str]
     """The URL schemes of actions that a transport is installed for."""
     alarm_changed: Callable[[str], None]

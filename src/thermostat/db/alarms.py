@@ -37,8 +37,9 @@ from thermostat.db.mapping import (
 )
 from thermostat.db.paging import Page, paged
 from thermostat.db.references import check_references
+from thermostat.db.retired_trusts import retire, take_up
 from thermostat.db.searching import search
-from thermostat.db.tables import ALARM, EVALUATOR, HISTORY, RETIRED_TRUST
+from thermostat.db.tables import ALARM, EVALUATOR, HISTORY
 from thermostat.db.writing import writer
 
 LOG = logging.getLogger(__name__)
@@ -173,6 +174,8 @@ class AlarmRepository:
         with self._writes.begin() as connection:
             check_references(connection, alarm)
             connection.execute(_INSERT, to_row(alarm))
+            if alarm.trust_id is not None:
+                take_up(connection, alarm.trust_id)
             detail, now_us = describe(alarm), alarm.timestamp_us
             note(connection, alarm, Change.CREATION, detail, author=author, timestamp_us=now_us)
             quotas.count(connection, None, alarm, self._limits)
@@ -199,8 +202,10 @@ class AlarmRepository:
                 wanted, timestamp_us=now_us, revision=current.revision + 1
             )
             _write(connection, alarm)
+            if alarm.trust_id not in (None, current.trust_id):
+                take_up(connection, alarm.trust_id)
             if current.trust_id not in (None, alarm.trust_id):
-                _retire(connection, current, now_us)
+                retire(connection, current.trust_id, now_us)
             before, now = describe(current), describe(alarm)
             changed = {
                 field: value
@@ -252,7 +257,7 @@ class AlarmRepository:
             alarm = _locked(connection, alarm_id)
             connection.execute(delete(ALARM).where(ALARM.c.alarm_id == alarm_id))
             if alarm.trust_id is not None:
-                _retire(connection, alarm, now_us)
+                retire(connection, alarm.trust_id, now_us)
             detail = describe(alarm)
             note(connection, alarm, Change.DELETION, detail, author=author, timestamp_us=now_us)
             quotas.count(connection, alarm, None, self._limits)
@@ -372,7 +377,3 @@ def _judged_as(current: Alarm, wanted: Alarm) -> Alarm:
 
 def _write(connection: Connection, alarm: Alarm) -> None:
     connection.execute(_UPDATE, {**to_row(alarm), "of": alarm.alarm_id})
-
-
-def _retire(connection: Connection, alarm: Alarm, now_us: int) -> None:
-    connection.execute(insert(RETIRED_TRUST).values(trust_id=alarm.trust_id, retired_us=now_us))

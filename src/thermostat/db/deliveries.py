@@ -48,6 +48,7 @@ class Queue:
 
     pending: int = 0
     dead: int = 0
+    dropped: int = 0
     oldest_us: int | None = None
     """When the oldest pending one was decided."""
 
@@ -134,7 +135,7 @@ class Deliveries:
         return self._change(chosen, STUCK, status=Status.DROPPED.value, finished_us=now_us)
 
     def queues(self) -> Mapping[str, Queue]:
-        """Give what is pending and dead, by the scheme of the URL."""
+        """Give what is pending, dead or dropped, by the scheme of the URL."""
         query = (
             select(
                 NOTIFICATION.c.scheme,
@@ -142,7 +143,7 @@ class Deliveries:
                 func.count(),
                 func.min(NOTIFICATION.c.created_us),
             )
-            .where(NOTIFICATION.c.status.in_([status.value for status in STUCK]))
+            .where(NOTIFICATION.c.status.in_([status.value for status in REPLAYABLE]))
             .group_by(NOTIFICATION.c.scheme, NOTIFICATION.c.status)
         )
         found: dict[str, dict[str, Any]] = {}

@@ -14,10 +14,8 @@ from sqlalchemy import (
     Boolean,
     Engine,
     Row,
-    and_,
     bindparam,
     delete,
-    exists,
     func,
     or_,
     select,
@@ -28,7 +26,7 @@ from thermostat.alarms.model import Alarm, Transition
 from thermostat.db import trust_faults
 from thermostat.db.mapping import to_json
 from thermostat.db.signing import WebhookSecrets
-from thermostat.db.tables import NOTIFICATION, RETIRED_TRUST
+from thermostat.db.tables import NOTIFICATION
 from thermostat.db.writing import writer
 
 
@@ -233,26 +231,3 @@ class Outbox:
                     NOTIFICATION.c.finished_us < before_us,
                 )
             ).rowcount
-
-    def unused_trusts(self, limit: int = 100) -> Sequence[str]:
-        """Give retired trusts that no pending notification needs."""
-        needed = exists().where(
-            and_(
-                NOTIFICATION.c.trust_id == RETIRED_TRUST.c.trust_id,
-                NOTIFICATION.c.status == Status.PENDING.value,
-            )
-        )
-        query = (
-            select(RETIRED_TRUST.c.trust_id)
-            .where(~needed)
-            .order_by(RETIRED_TRUST.c.retired_us)
-            .limit(limit)
-        )
-        with self._reads.begin() as connection:
-            return list(connection.scalars(query))
-
-    def forget_trust(self, trust_id: str) -> None:
-        """Note that a retired trust has been deleted."""
-        with self._writes.begin() as connection:
-            connection.execute(delete(RETIRED_TRUST).where(RETIRED_TRUST.c.trust_id == trust_id))
-            trust_faults.forget(connection, [trust_id])

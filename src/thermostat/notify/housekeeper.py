@@ -12,6 +12,7 @@ from thermostat.db.alarms import AlarmRepository
 from thermostat.db.deliveries import Deliveries
 from thermostat.db.engine import GROUP, OPTS
 from thermostat.db.outbox import Outbox
+from thermostat.db.retired_trusts import RetiredTrusts
 from thermostat.trusts import TrustRefused, Trusts, TrustUnavailable
 
 LOG = logging.getLogger(__name__)
@@ -33,9 +34,10 @@ class Housekeeper:
         alarms: AlarmRepository,
         outbox: Outbox,
         deliveries: Deliveries,
-        trusts: Trusts,
-        conf: ConfigOpts,
         *,
+        trusts: Trusts,
+        retired: RetiredTrusts,
+        conf: ConfigOpts,
         clock: Callable[[], float] = time.time,
     ) -> None:
         conf.register_opts(OPTS, group=GROUP)
@@ -43,6 +45,7 @@ class Housekeeper:
         self._outbox = outbox
         self._deliveries = deliveries
         self._trusts = trusts
+        self._retired = retired
         self._history_us: int = conf[GROUP].history_days * US_PER_DAY
         self._notification_us: int = conf[GROUP].notification_days * US_PER_DAY
         self._clock = clock
@@ -70,7 +73,7 @@ class Housekeeper:
 
         While Keystone is away they stay on the list; what it refuses to delete is given up.
         """
-        for trust_id in self._outbox.unused_trusts():
+        for trust_id in self._retired.unused(self._now_us()):
             try:
                 self._trusts.delete(trust_id)
             except TrustUnavailable as error:
@@ -78,7 +81,7 @@ class Housekeeper:
                 return
             except TrustRefused as error:
                 LOG.warning("A trust that no alarm needs could not be deleted: %s", error)
-            self._outbox.forget_trust(trust_id)
+            self._retired.forget(trust_id)
 
     def tell_stuck(self) -> None:
         """Log which targets keep notifications waiting, and why."""
@@ -95,11 +98,14 @@ class Housekeeper:
 
     def purge(self) -> None:
         """Delete history and settled notifications that are older than the configuration says."""
-        now_us = int(self._clock() * 1_000_000)
+        now_us = self._now_us()
         events = self._alarms.purge_history(now_us - self._history_us)
         notifications = self._outbox.purge(now_us - self._notification_us)
         if events or notifications:
             LOG.info("Purged %d history rows, %d notifications", events, notifications)
+
+    def _now_us(self) -> int:
+        return int(self._clock() * 1_000_000)
 
     def _run(self) -> None:
         purged = told = -PURGE_EVERY_S

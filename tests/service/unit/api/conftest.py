@@ -16,6 +16,7 @@ from thermostat.api.policies import load_enforcer
 from thermostat.db.alarms import AlarmRepository
 from thermostat.db.deliveries import Deliveries
 from thermostat.db.outbox import Outbox
+from thermostat.db.retired_trusts import RetiredTrusts
 from thermostat.db.signing import WebhookSecrets
 from thermostat.db.silences import SilenceRepository
 from thermostat.ingest import Ingest
@@ -95,6 +96,7 @@ def services(engine):
         outbox=Outbox(engine),
         silences=SilenceRepository(engine),
         deliveries=Deliveries(engine),
+        retired_trusts=RetiredTrusts(engine),
         webhook_secrets=WebhookSecrets(engine),
         enforcer=load_enforcer(conf),
         trusts=FakeTrusts(),

@@ -2,10 +2,12 @@
 import time
 
 import pytest
+from oslo_context.context import RequestContext
 
 from tests.service.alarm_requests import ADMIN, ALARM, TRUSTED, fault, with_, with_rule
 from tests.service.alarm_support import ALICE, make_alarm, make_transition
 from tests.service.unit.notify.conftest import configure
+from thermostat.api.trust_steps import ensured_trust
 from thermostat.db.outbox import Outcome, Status
 from thermostat.notify.transports.trust import TrustTransport
 from thermostat.notify.worker import Worker
@@ -34,17 +36,17 @@ class TestTrusts:
         api("PUT", f"/v2/alarms/{alarm['alarm_id']}", changed, user="bob")
         assert services.trusts.alive["trust-2"] == "bob"
         assert services.alarms.find(alarm["alarm_id"]).trust_id == "trust-2"
-        assert services.outbox.unused_trusts() == ["trust-1"]
+        assert services.retired_trusts.unused(services.now_us()) == ["trust-1"]
 
     def test_retired_when_it_is_not_needed(self, api, services):
         alarm = api("POST", "/v2/alarms", with_(alarm_actions=[TRUSTED])).json
         url = f"/v2/alarms/{alarm['alarm_id']}"
         api("PUT", url, {**alarm, "alarm_actions": []})
         assert services.alarms.find(alarm["alarm_id"]).trust_id is None
-        assert services.outbox.unused_trusts() == ["trust-1"]
+        assert services.retired_trusts.unused(services.now_us()) == ["trust-1"]
         api("PUT", url, {**alarm, "ok_actions": [TRUSTED]})
         api("DELETE", url)
-        assert services.outbox.unused_trusts() == ["trust-1", "trust-2"]
+        assert services.retired_trusts.unused(services.now_us()) == ["trust-1", "trust-2"]
 
     @pytest.mark.parametrize("method", ["POST", "PUT"])
     def test_taken_back_if_the_alarm_cannot_be_written(self, api, services, monkeypatch, method):
@@ -55,6 +57,28 @@ class TestTrusts:
         assert answer.status_code == 500
         assert services.trusts.made == 1
         assert services.trusts.alive == {}
+        assert services.retired_trusts.unused(2**62) == []
+
+    def test_deleted_later_if_keystone_is_away_by_then(self, api, services, monkeypatch):
+        def away(_caller, _trust_id):
+            raise TrustUnavailable("no Keystone")
+
+        monkeypatch.setattr(services.trusts, "abandon", away)
+        monkeypatch.setattr("thermostat.db.alarms.note", _fail)
+        assert api("POST", "/v2/alarms", with_(alarm_actions=[TRUSTED])).status_code == 500
+        assert services.retired_trusts.unused(services.now_us()) == []
+        assert services.retired_trusts.unused(services.now_us() + 3_600_000_000) == ["trust-1"]
+
+    def test_deleted_later_if_the_server_ends_before_the_alarm_is_written(self, services):
+        with ensured_trust(
+            services, RequestContext(user_id="alice", project_id="p1"), wanted=True
+        ) as trust_id:
+            assert services.retired_trusts.unused(services.now_us()) == []
+            assert services.retired_trusts.unused(2**62) == [trust_id]
+
+    def test_an_alarm_that_is_written_keeps_it(self, api, services):
+        api("POST", "/v2/alarms", with_(alarm_actions=[TRUSTED]))
+        assert services.retired_trusts.unused(2**62) == []
 
     def test_not_made_for_a_bad_alarm(self, api, services):
         bad = with_rule(threshold="x") | {"alarm_actions": [TRUSTED]}
@@ -88,7 +112,7 @@ class TestOwner:
             kept = services.alarms.find(alarm["alarm_id"]).trust_id
             assert kept == f"trust-{position}"
             assert services.trusts.alive[kept] == "root"
-        assert services.outbox.unused_trusts() == ["trust-1", "trust-2"]
+        assert services.retired_trusts.unused(services.now_us()) == ["trust-1", "trust-2"]
 
     def test_the_same_owner_keeps_it(self, api, services):
         alarm = api("POST", "/v2/alarms", with_(alarm_actions=[TRUSTED])).json

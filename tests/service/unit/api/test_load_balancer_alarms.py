@@ -61,7 +61,7 @@ class TestHealing:
         api("PUT", f"/v2/alarms/{alarm['alarm_id']}", changed, user="bob")
         assert services.trusts.alive["trust-2"] == "bob"
         assert services.alarms.find(alarm["alarm_id"]).trust_id == "trust-2"
-        assert services.outbox.unused_trusts() == ["trust-1"]
+        assert services.retired_trusts.unused(services.now_us()) == ["trust-1"]
 
     def test_another_name_or_pool_keeps_the_trust(self, api, services):
         alarm = api("POST", "/v2/alarms", HEALING).json

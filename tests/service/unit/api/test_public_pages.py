@@ -99,6 +99,7 @@ class TestPublicPages:
             'thermostat_notification_queue_length{scheme="https"} 1.0',
             'thermostat_notification_queue_length{scheme="http"} 0.0',
             'thermostat_notification_dead_letters{scheme="https"} 0.0',
+            'thermostat_notification_drops{scheme="https"} 0.0',
         ):
             assert line in text
         (age,) = re.findall(r'queue_oldest_seconds{scheme="https"} (\S+)', text)

@@ -8,6 +8,7 @@ from tests.service.alarm_support import ALICE, make_alarm
 from thermostat.db.alarms import AlarmRepository
 from thermostat.db.engine import open_engine
 from thermostat.db.outbox import Outbox
+from thermostat.db.retired_trusts import RetiredTrusts
 from thermostat.db.schema import upgrade
 
 
@@ -41,6 +42,11 @@ def alarms(engine):
 @pytest.fixture
 def outbox(engine):
     return Outbox(engine)
+
+
+@pytest.fixture
+def retired(engine):
+    return RetiredTrusts(engine)
 
 
 @pytest.fixture

@@ -181,15 +181,27 @@ class TestReplace:
         assert alarms.replace("a1", rename("busy"), ALICE, NOW_US + 5) == alarm
         assert [kind for kind, _ in told(alarms)] == ["creation"]
 
-    def test_a_dropped_trust_is_retired(self, alarms, outbox):
+    def test_a_dropped_trust_is_retired(self, alarms, retired):
         alarms.create(make_alarm(trust_id="t1"), ALICE)
-        assert outbox.unused_trusts() == []
+        assert retired.unused(NOW_US) == []
         alarms.replace(
             "a1", lambda alarm: msgspec.structs.replace(alarm, trust_id=None), ALICE, NOW_US
         )
-        assert outbox.unused_trusts() == ["t1"]
-        outbox.forget_trust("t1")
-        assert outbox.unused_trusts() == []
+        assert retired.unused(NOW_US) == ["t1"]
+        retired.postpone("t1", NOW_US + 5)
+        assert retired.unused(NOW_US + 4) == []
+        retired.forget("t1")
+        assert retired.unused(NOW_US + 5) == []
+
+    def test_a_new_trust_is_deleted_unless_an_alarm_takes_it_up(self, alarms, retired):
+        alarms.create(make_alarm(), ALICE)
+        for trust_id in ("t1", "t2", "t3"):
+            retired.add(trust_id, NOW_US)
+        alarms.replace(
+            "a1", lambda alarm: msgspec.structs.replace(alarm, trust_id="t1"), ALICE, NOW_US
+        )
+        alarms.create(make_alarm(alarm_id="a2", trust_id="t2"), ALICE)
+        assert retired.unused(NOW_US) == ["t3"]
 
     def test_keeps_what_was_judged_by_the_same_rule(self, alarms, alarm):
         judged = make_transition(
@@ -263,7 +275,7 @@ class TestManualState:
 
 
 class TestDelete:
-    def test_what_was_decided_is_still_told(self, alarms, outbox):
+    def test_what_was_decided_is_still_told(self, alarms, outbox, retired):
         alarm = make_alarm(trust_id="t1", alarm_actions=("trust+http://heat.example/signal",))
         alarms.create(alarm, ALICE)
         alarms.record(make_transition(alarm))
@@ -271,9 +283,9 @@ class TestDelete:
         assert alarms.find("a1") is None
         (pending,) = outbox.due(NOW_US + 2, 10)
         assert pending.trust_id == "t1"
-        assert outbox.unused_trusts() == []  # the pending one needs it
+        assert retired.unused(NOW_US + 3) == []  # the pending one needs it
         outbox.settle([Outcome(pending.notification_id, Status.DELIVERED)], NOW_US + 3)
-        assert outbox.unused_trusts() == ["t1"]
+        assert retired.unused(NOW_US + 3) == ["t1"]
 
 
 class TestOutbox:

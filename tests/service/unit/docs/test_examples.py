@@ -21,6 +21,7 @@ from thermostat.api.policies import load_enforcer
 from thermostat.db.alarms import AlarmRepository
 from thermostat.db.deliveries import Deliveries
 from thermostat.db.outbox import Outbox
+from thermostat.db.retired_trusts import RetiredTrusts
 from thermostat.db.signing import WebhookSecrets
 from thermostat.db.silences import SilenceRepository
 from thermostat.ingest import Ingest
@@ -104,6 +105,7 @@ def client(alarms, engine):
                 outbox=Outbox(engine),
                 silences=SilenceRepository(engine),
                 deliveries=Deliveries(engine),
+                retired_trusts=RetiredTrusts(engine),
                 webhook_secrets=WebhookSecrets(engine),
                 enforcer=load_enforcer(conf),
                 trusts=Trusts(),
