@@ -18,7 +18,6 @@ from thermostat.api.params import query_terms, refuse_unknown
 from thermostat.api.services import Services
 from thermostat.db.deliveries import NEWEST_FIRST, Chosen, Deliveries, Delivery
 from thermostat.db.mapping import iso
-from thermostat.db.outbox import Status
 from thermostat.db.paging import UnknownMarker
 from thermostat.redaction import hidden
 
@@ -31,7 +30,6 @@ def encode(delivery: Delivery) -> dict[str, Any]:
     """Give the notification object of an answer; the secrets of its URL are not in it."""
     body = msgspec.json.decode(delivery.body)
     body = body.get("alarms", [body])[0]  # the body for a group begins with its own
-    is_pending = delivery.status == Status.PENDING
     return {
         "notification_id": delivery.notification_id,
         "alarm_id": delivery.alarm_id,
@@ -43,7 +41,7 @@ def encode(delivery: Delivery) -> dict[str, Any]:
         "status": delivery.status,
         "attempts": delivery.attempts,
         "last_error": delivery.last_error,
-        "next_attempt_timestamp": iso(delivery.next_attempt_us) if is_pending else None,
+        "next_attempt_timestamp": None if delivery.due_us is None else iso(delivery.due_us),
         "finished_timestamp": None if delivery.finished_us is None else iso(delivery.finished_us),
         "request_id": delivery.request_id,
     }

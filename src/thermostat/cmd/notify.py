@@ -174,7 +174,7 @@ def _row(one: Delivery) -> dict[str, Any]:
         "target": short(one.action),
         "reason": one.last_error or "",
         "request_id": one.request_id,
-        "next_attempt": iso(one.next_attempt_us) if one.status == Status.PENDING else None,
+        "next_attempt": None if one.due_us is None else iso(one.due_us),
     }
 
 

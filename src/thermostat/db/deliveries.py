@@ -41,6 +41,12 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     next_attempt_us: int
     finished_us: int | None
 
+    @property
+    def due_us(self) -> int | None:
+        """When the next attempt is due; None: there is none, or it is its group's."""
+        is_due = self.status == Status.PENDING and self.next_attempt_us < WAITING_US
+        return self.next_attempt_us if is_due else None
+
 
 @dataclass(frozen=True, slots=True)
 class Queue:

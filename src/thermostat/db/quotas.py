@@ -86,6 +86,12 @@ _COUNT = (
 )
 
 
+def lock(connection: Connection, project_id: str) -> None:
+    """Let no other transaction count this project's things until this one ends."""
+    values = {"kind_0": PROJECT, "owner_0": project_id, "change_0": 0}
+    connection.execute(_counting(1), values)
+
+
 def quota_of(connection: Connection, project_id: str, usual: Limits) -> int:
     """Give how many alarms a project may have; nothing is written."""
     wanted = select(ALARM_OWNER.c.alarm_quota).where(

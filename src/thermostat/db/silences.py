@@ -26,6 +26,7 @@ from sqlalchemy import (
 from thermostat.alarms.model import Alarm, State
 from thermostat.alarms.rules import rule_type
 from thermostat.alarms.texts import Value
+from thermostat.db import quotas
 from thermostat.db.mapping import to_json
 from thermostat.db.tables import SILENCE, WITHHELD
 from thermostat.db.writing import writer
@@ -145,6 +146,7 @@ class SilenceRepository:
         """
         own = _is_of(silence.project_id)
         with self._writes.begin() as connection:
+            quotas.lock(connection, silence.project_id or "")
             is_open = SILENCE.c.until_us > silence.created_us
             count = connection.scalar(select(func.count()).select_from(SILENCE).where(own, is_open))
             if (count or 0) >= self._most:

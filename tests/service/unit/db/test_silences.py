@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What silences withhold, and what is told when they end."""
 
+import contextlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
@@ -321,6 +323,17 @@ class TestRepository:
         silences.create(make_silence(silence_id="o", project_id="p2"))
         end(silences, NOW_US + 1, "s0")
         silences.create(make_silence(silence_id="s3", created_us=NOW_US + 2))
+
+    def test_creations_at_once_do_not_pass_the_limit(self, engine):
+        silences = SilenceRepository(engine, 3)
+
+        def attempt(number):
+            with contextlib.suppress(TooManySilences):
+                silences.create(make_silence(silence_id=f"s{number}"))
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(attempt, range(32)))
+        assert len(silences.list("p1")) == 3
 
     def test_as_many_that_are_over_are_kept(self, silences):
         for number in range(9):

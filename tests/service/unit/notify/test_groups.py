@@ -258,6 +258,8 @@ def test_what_waits_for_others_is_not_sent_alone(grouped, notifier, hook):
 def test_the_delivery_status_has_each_one_s_own_state(grouped, notifier, hook):
     grouped.fire(f"{hook.url}/?thermostat-group=30", 1, name="first")
     grouped.fire(f"{hook.url}/?thermostat-group=30", 1, state=State.OK)
+    open_ones = Deliveries(notifier.engine).list(Chosen(), Page(sort=NEWEST_FIRST))
+    assert [encode(one)["next_attempt_timestamp"] for one in open_ones] == [None, None]
     grouped.close()
     found = Deliveries(notifier.engine).list(Chosen(), Page(sort=NEWEST_FIRST))
     assert sorted(encode(one)["previous"] for one in found) == ["insufficient data", "ok"]
