@@ -31,6 +31,7 @@ from thermostat.db.deliveries import Deliveries
 from thermostat.db.engine import open_engine
 from thermostat.db.history import Author
 from thermostat.db.outbox import Outbox, Outcome, Status
+from thermostat.db.retired_trusts import RetiredTrusts
 from thermostat.db.schema import upgrade
 from thermostat.db.signing import WebhookSecrets
 from thermostat.db.silences import SilenceRepository
@@ -85,6 +86,7 @@ class Server:
                     silences=SilenceRepository(self._engine),
                     outbox=self._outbox,
                     deliveries=Deliveries(self._engine),
+                    retired_trusts=RetiredTrusts(self._engine),
                     webhook_secrets=WebhookSecrets(self._engine),
                     enforcer=load_enforcer(conf),
                     trusts=NoTrusts(),
