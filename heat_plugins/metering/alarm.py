@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import alarm_base, threshold
+from .validation import Wrong
 
 
 class MeteringAlarm(alarm_base.BaseAlarm):
@@ -29,13 +30,12 @@ class MeteringAlarm(alarm_base.BaseAlarm):
         """Give the API's threshold rule for these properties."""
         return threshold.rule(props)
 
-    def validate(self) -> None:
-        """Refuse properties that do not go together."""
-        super().validate()
-        wrong = threshold.check(self.properties)
-        if wrong:
-            name, reason = wrong
-            raise self._property_error([name], reason)
+    related = threshold.RELATED
+
+    def disagreement(self, values: Any) -> Wrong | None:
+        """Give which property does not go with others, and why."""
+        wrong = threshold.check(values)
+        return None if wrong is None else ([wrong[0]], wrong[1])
 
     def parse_live_resource_data(
         self, resource_properties: Mapping[str, Any], resource_data: Mapping[str, Any]

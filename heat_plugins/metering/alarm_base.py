@@ -7,9 +7,10 @@ from typing import Any
 
 from heat.common import exception
 from heat.common.i18n import _
-from heat.engine import attributes, constraints, function, properties, resource, support
+from heat.engine import attributes, constraints, properties, resource, support
 
 from . import actions, client
+from .validation import Validated, is_literal
 
 _Schema = properties.Schema
 
@@ -134,7 +135,7 @@ common_properties_schema = {
 }
 
 
-class BaseAlarm(resource.Resource):
+class BaseAlarm(Validated, resource.Resource):
     """An alarm in the alarm service, whatever its rule.
 
     A type of alarm says its `alarm_type` and how its properties become the rule (`rule`).
@@ -194,30 +195,11 @@ class BaseAlarm(resource.Resource):
     # Validation
 
     def validate_template(self) -> Any:
-        """Refuse wrong values, also where Heat looks at the template's structure only.
-
-        `openstack orchestration template validate` knows no parameters, so Heat skips all values;
-        those that are written in the template as they are can be judged all the same.
-        """
+        """Refuse wrong values, and actions that cannot be."""
         result = super().validate_template()
-        if not self.stack.strict_validate:
-            self._validate_literals()
         for name in ACTION_PROPERTIES:
             self._validate_actions(name)
         return result
-
-    def _validate_literals(self) -> None:
-        data = self.properties.data
-        schema = {
-            name: known
-            for name, known in self.properties_schema.items()
-            if name not in data or is_literal(data[name])
-        }
-        literals = {name: value for name, value in data.items() if name in schema}
-        try:
-            properties.Properties(schema, literals, context=self.context).validate()
-        except exception.StackValidationFailed as refused:
-            raise self._property_error(refused.path, refused.error_message) from refused
 
     def _validate_actions(self, name: str) -> None:
         raw = self.properties.data.get(name)
@@ -227,16 +209,7 @@ class BaseAlarm(resource.Resource):
             try:
                 actions.check(self.stack, action)
             except ValueError as error:
-                raise self._property_error([name], str(error)) from error
-
-    def _property_error(self, path: list[Any], message: str) -> Exception:
-        template = self.stack.t
-        error: Exception = exception.StackValidationFailed(
-            error="Property error",
-            path=[template.RESOURCES, self.name, template.get_section_name("Properties"), *path],
-            message=message,
-        )
-        return error
+                raise self.property_error([name], str(error)) from error
 
     def add_dependencies(self, deps: Any) -> None:
         """Let an alarm follow the resources that its actions name: their URLs must exist first."""
@@ -371,15 +344,6 @@ class BaseAlarm(resource.Resource):
         """Tell whether the catalogue has an alarm service, and if not, why."""
         absence = client.AlarmingClientPlugin(context).absence()
         return absence is None, absence
-
-
-def is_literal(value: Any) -> bool:
-    """Tell whether a value is written in the template as it is, without functions."""
-    if isinstance(value, function.Function | function.Macro):
-        return False
-    if isinstance(value, Mapping):
-        return all(is_literal(inner) for inner in value.values())
-    return not isinstance(value, list) or all(is_literal(inner) for inner in value)
 
 
 def _differences(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from heat.common.i18n import _
 from heat.engine import constraints, function, properties
 
 from . import alarm_base, expression
+from .validation import is_literal
 
 _Schema = properties.Schema
 
@@ -51,7 +52,7 @@ class CompositeAlarm(alarm_base.BaseAlarm):
         try:
             rule = expression.api_rule(props[self.COMPOSITE_RULE], self.context)
         except expression.RuleError as error:
-            raise self._property_error([self.COMPOSITE_RULE, *error.path], str(error)) from error
+            raise self.property_error([self.COMPOSITE_RULE, *error.path], str(error)) from error
         if props[self.SUPPRESSOR]:
             rule[self.SUPPRESSOR] = props[self.SUPPRESSOR]
         return rule
@@ -64,7 +65,7 @@ class CompositeAlarm(alarm_base.BaseAlarm):
     def _validate_literals(self) -> None:
         super()._validate_literals()
         written = self.properties.data.get(self.COMPOSITE_RULE)
-        if written is not None and alarm_base.is_literal(written):
+        if written is not None and is_literal(written):
             self.rule({self.COMPOSITE_RULE: function.resolve(written), self.SUPPRESSOR: None})
 
 

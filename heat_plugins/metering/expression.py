@@ -19,6 +19,7 @@ from heat.common.i18n import _
 from heat.engine import constraints, properties
 
 from . import threshold
+from .validation import Finite
 
 _Schema = properties.Schema
 CONNECTIVES = ("and", "or", "not")
@@ -109,7 +110,7 @@ _COMPARED = {
         _Schema.NUMBER,
         _("What a datapoint is compared with."),
         required=True,
-        constraints=[threshold.Finite()],
+        constraints=[Finite()],
     ),
     "comparison_operator": _text(
         _("How a datapoint is compared with the threshold."),

@@ -49,7 +49,8 @@ def scaled_at(metadata: Mapping[str, Any]) -> dict[str, float]:
     known = dict(metadata.get(SCALED_AT) or {})
     claim, ended = metadata.get(CLAIM), cooling_until(metadata)
     if claim is not None and ended > claim["since"]:
-        known[claim["direction"]] = ended
+        # where the group has a cooldown of its own, Heat notes the end of that
+        known[claim["direction"]] = min(ended, time.time())
     return known
 
 

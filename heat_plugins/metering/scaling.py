@@ -5,6 +5,7 @@ The arithmetic is Heat's own (heat.scaling.scalingutil). What is decided here is
 signal asks for, and whether the group may follow it now.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -102,12 +103,17 @@ def breach_of(details: Any) -> float | None:
     if value is None or threshold is None:
         return None
     is_upper = data.get("comparison_operator") not in {"lt", "le"}
-    return value - threshold if is_upper else threshold - value
+    breach = value - threshold if is_upper else threshold - value
+    return None if math.isnan(breach) else breach
 
 
 def _number(value: Any) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def decide(policy: Policy, group: Group, breach: float | None, now: float) -> Decision:
@@ -160,6 +166,13 @@ def decide(policy: Policy, group: Group, breach: float | None, now: float) -> De
     return Decision(
         Verdict.SCALE, "scaled", f"group {group.name} goes {change}", size, adjustment=wanted
     )
+
+
+def fraction(adjustment_type: str, adjustment: float) -> str | None:
+    """Tell why such a policy may not adjust by this; None: it may."""
+    if adjustment_type == scalingutil.PERCENT_CHANGE_IN_CAPACITY or adjustment == int(adjustment):
+        return None
+    return f"{adjustment:g} is no whole number, as {adjustment_type} needs"
 
 
 def overlapping(steps: Sequence[Step]) -> tuple[int, str] | None:

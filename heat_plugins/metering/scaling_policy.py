@@ -6,8 +6,9 @@ policy, since one that comes meanwhile only renews it. It is taken up when the g
 alarm is still in the state that was signalled.
 """
 
+import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from heat.common import exception, grouputils
@@ -19,6 +20,7 @@ from heat.scaling import scalingutil
 from oslo_log import log as logging
 
 from . import client, group_claims, scaling
+from .validation import Finite, Validated, Wrong
 from .waiting import Waiting
 
 LOG = logging.getLogger(__name__)
@@ -31,7 +33,17 @@ LONGEST_WAIT_S = 3600.0
 MOST_ACTIVITIES = 20
 
 
-class ScalingPolicy(heat_policy.AutoScalingPolicy):
+@dataclasses.dataclass(frozen=True)
+class _Outcome:
+    """What became of a signal."""
+
+    code: str
+    """In one word."""
+    reason: str
+    """In a sentence."""
+
+
+class ScalingPolicy(Validated, heat_policy.AutoScalingPolicy):
     """A policy that changes the size of a group when it is signalled.
 
     The group is an OS::Heat::AutoScalingGroup or an AWS::AutoScaling::AutoScalingGroup. A simple
@@ -80,6 +92,7 @@ class ScalingPolicy(heat_policy.AutoScalingPolicy):
         SCALING_ADJUSTMENT: _Schema(
             _Schema.NUMBER,
             _("The adjustment of a simple policy; a policy with steps has none."),
+            constraints=[Finite()],
             update_allowed=True,
         ),
         STEP_ADJUSTMENTS: _Schema(
@@ -89,13 +102,20 @@ class ScalingPolicy(heat_policy.AutoScalingPolicy):
                 _Schema.MAP,
                 schema={
                     LOWER_BOUND: _Schema(
-                        _Schema.NUMBER, _("From this far past the threshold on; none: any.")
+                        _Schema.NUMBER,
+                        _("From this far past the threshold on; none: any."),
+                        constraints=[Finite()],
                     ),
                     UPPER_BOUND: _Schema(
-                        _Schema.NUMBER, _("Up to, not including, this far past it; none: any.")
+                        _Schema.NUMBER,
+                        _("Up to, not including, this far past it; none: any."),
+                        constraints=[Finite()],
                     ),
                     STEP_ADJUSTMENT: _Schema(
-                        _Schema.NUMBER, _("The adjustment of this step."), required=True
+                        _Schema.NUMBER,
+                        _("The adjustment of this step."),
+                        required=True,
+                        constraints=[Finite()],
                     ),
                 },
             ),
@@ -111,19 +131,19 @@ class ScalingPolicy(heat_policy.AutoScalingPolicy):
         COOLDOWN: _Schema(
             _Schema.NUMBER,
             _("Seconds for which a group that has grown or shrunk does not do the same again."),
-            constraints=[constraints.Range(min=0)],
+            constraints=[constraints.Range(min=0), Finite()],
             update_allowed=True,
         ),
         SCALE_OUT_COOLDOWN: _Schema(
             _Schema.NUMBER,
             _("The same for growing only; none: cooldown."),
-            constraints=[constraints.Range(min=0)],
+            constraints=[constraints.Range(min=0), Finite()],
             update_allowed=True,
         ),
         SCALE_IN_COOLDOWN: _Schema(
             _Schema.NUMBER,
             _("The same for shrinking only; none: cooldown."),
-            constraints=[constraints.Range(min=0)],
+            constraints=[constraints.Range(min=0), Finite()],
             update_allowed=True,
         ),
     }
@@ -141,27 +161,64 @@ class ScalingPolicy(heat_policy.AutoScalingPolicy):
 
     # Validation
 
+    related = (ADJUSTMENT_TYPE, SCALING_ADJUSTMENT, STEP_ADJUSTMENTS, MIN_ADJUSTMENT_STEP)
+
     def validate(self) -> None:
-        """Refuse a policy that is neither simple nor one with steps, and steps that overlap."""
+        """Refuse also what is no group of this stack."""
         super().validate()
-        has_steps = bool(self.properties[self.STEP_ADJUSTMENTS])
-        is_simple = self.properties[self.SCALING_ADJUSTMENT] is not None
-        if has_steps == is_simple:
+        if self.properties[self.GROUP] is not None:  # else it is not known yet
+            try:
+                self._group()
+            except exception.NotFound as error:
+                raise self.property_error([self.GROUP], str(error)) from error
+
+    def disagreement(self, values: Any) -> Wrong | None:
+        """Tell of a policy that is neither simple nor one with steps, or whose steps overlap."""
+        kind, steps = values[self.ADJUSTMENT_TYPE], self._steps(values)
+        given = {name for name in self.PROPERTIES if values.data.get(name) is not None}
+        is_simple, has_steps = (
+            name in given for name in (self.SCALING_ADJUSTMENT, self.STEP_ADJUSTMENTS)
+        )
+        if is_simple == has_steps:
             known = f"{self.SCALING_ADJUSTMENT} or {self.STEP_ADJUSTMENTS}"
-            raise exception.StackValidationFailed(
-                message=f"{self.name}: needs either {known}, and not both"
-            )
-        wrong = scaling.overlapping(self._policy().steps)
+            return [self.SCALING_ADJUSTMENT], f"needs either {known}, and not both"
+        if self.MIN_ADJUSTMENT_STEP in given and kind != scalingutil.PERCENT_CHANGE_IN_CAPACITY:
+            needed = f"{self.ADJUSTMENT_TYPE} {scalingutil.PERCENT_CHANGE_IN_CAPACITY}"
+            return [self.MIN_ADJUSTMENT_STEP], f"is for {needed} only"
+        adjustment = values[self.SCALING_ADJUSTMENT]
+        wrong = None if adjustment is None else scaling.fraction(kind, adjustment)
         if wrong:
-            place, reason = wrong
-            raise exception.StackValidationFailed(
-                message=f"{self.name}: {self.STEP_ADJUSTMENTS}[{place}] {reason}"
-            )
+            return [self.SCALING_ADJUSTMENT], wrong
+        for place, step in enumerate(steps):
+            wrong = scaling.fraction(kind, step.adjustment)
+            if wrong:
+                return [self.STEP_ADJUSTMENTS, place, self.STEP_ADJUSTMENT], wrong
+        overlapping = scaling.overlapping(steps)
+        if overlapping is not None:
+            place, reason = overlapping
+            return [self.STEP_ADJUSTMENTS, place], reason
+        return None
+
+    def _validate_min_adjustment_step(self) -> None:
+        """Leave it to `disagreement`: what Heat raises here is an internal error to its API."""
 
     # Signals
 
-    def handle_signal(self, details: Any = None) -> str | None:
-        """Follow a signal, let it wait, or decline it; give what became of it."""
+    def handle_signal(self, details: Any = None) -> str:
+        """Follow a signal, let it wait, or decline it; give what became of it, for Heat's event.
+
+        Raises NoActionRequired, which makes no event, where nothing new came of it.
+        """
+        try:
+            outcome = self._follow(details)
+        except exception.NotFound as error:
+            outcome = _Outcome("no_group", str(error))
+        if outcome is None or not self._noted(outcome):
+            raise resource.NoActionRequired(res_name=self.name, reason="it is no news")
+        return outcome.reason
+
+    def _follow(self, details: Any) -> _Outcome | None:
+        """Give what became of a signal; None: another signal stands for it, or nobody asks."""
         decision, seen = self._decide(details)
         if decision.verdict is scaling.Verdict.SCALE:
             try:
@@ -169,66 +226,71 @@ class ScalingPolicy(heat_policy.AutoScalingPolicy):
             except resource.NoActionRequired:  # somebody else was quicker
                 decision, _seen = self._decide(details, unready="another signal came first")
         if decision.verdict is scaling.Verdict.DECLINE:
-            return self._noted(decision.code, decision.reason)
-        waiting = Waiting(details)
-        if not waiting.begin(self):
-            return self._noted("renewed", "a signal that waits already was renewed")
-        self._noted("waiting", decision.reason)
-        self._add_event("SIGNAL", self.status, f"Signal waits: {decision.reason}")
+            return _Outcome(decision.code, decision.reason)
+        waiting = Waiting()
+        if waiting.begin(self):
+            self._noted(_Outcome("renewed", "a signal that waits already was renewed"))
+        else:
+            self._noted(_Outcome("waiting", decision.reason))
+            self._add_event("SIGNAL", self.status, f"Signal waits: {decision.reason}")
         try:
-            return self._wait(waiting, decision.wait_s)
+            return self._wait(waiting, details, decision.wait_s)
         finally:
             waiting.end(self)
 
-    def _wait(self, waiting: Waiting, wait_s: float) -> str | None:
+    def _wait(self, waiting: Waiting, details: Any, wait_s: float) -> _Outcome | None:
         """Look at the group until it is free; give what became of the signal."""
         until = time.time() + LONGEST_WAIT_S
         while time.time() < until:
             time.sleep(min(max(wait_s, 0.1), POLL_S))
             _stack, policy = self._reloaded()  # a resource lives only as long as its stack
-            if policy is None:
-                return None  # it is deleted
-            if not waiting.look(policy):
-                return None  # what has come since stands for it
-            decision, seen = policy._decide(waiting.details)
+            if policy is None or not waiting.goes_on(policy):
+                return None
+            decision, seen = policy._decide(details)
             wait_s = decision.wait_s or POLL_S
             if decision.verdict is scaling.Verdict.WAIT:
                 continue
             try:
-                return policy._take_up(waiting, decision, seen)
+                return policy._take_up(waiting, details, decision, seen)
             except resource.NoActionRequired:
                 continue  # somebody else was quicker: the group is busy again
             except client.AlarmServiceError as error:
                 LOG.warning("Policy %s: is the alarm as it was? %s", self.name, error)
-        return self._noted("given_up", f"the group was not free within {LONGEST_WAIT_S:.0f} s")
+        return _Outcome("given_up", f"the group was not free within {LONGEST_WAIT_S:.0f} s")
 
     def _take_up(
-        self, waiting: Waiting, decision: scaling.Decision, seen: Mapping[str, Any]
-    ) -> str | None:
+        self, waiting: Waiting, details: Any, decision: scaling.Decision, seen: Mapping[str, Any]
+    ) -> _Outcome | None:
         """Do what a signal that has waited asks for, if its alarm has not changed since."""
-        state, now = _state_of(waiting.details), self._alarm_state(waiting.details)
+        state, now = _state_of(details), self._alarm_state(details)
         if now not in (None, state):
-            return self._noted("obsolete", f"the alarm was {state} and is {now}")
+            return _Outcome("obsolete", f"the alarm was {state} and is {now}")
         if decision.verdict is scaling.Verdict.DECLINE:
-            return self._noted(decision.code, decision.reason)
-        # One that comes while the size changes waits for itself.
-        return self._scale(decision, seen, once_claimed=lambda: waiting.end(self))
+            return _Outcome(decision.code, decision.reason)
+        return self._scale(decision, seen, waiting)
 
     def _scale(
-        self,
-        decision: scaling.Decision,
-        seen: Mapping[str, Any],
-        once_claimed: Callable[[], None] = lambda: None,
-    ) -> str | None:
+        self, decision: scaling.Decision, seen: Mapping[str, Any], waiting: Waiting | None = None
+    ) -> _Outcome | None:
         """Change the size of the group. Raises NoActionRequired where it is not ours to change."""
         group = self._group()
         with group_claims.claimed(group, seen, decision.direction):
-            once_claimed()
+            # One that comes while the size changes waits for itself.
+            if waiting is not None and not waiting.end(self):
+                return None
             LOG.info("Policy %s: %s", self.name, decision.reason)
-            with group.frozen_properties():
-                # Heat's one cooldown for both directions is not used: 0 leaves it over at once.
-                group.adjust(decision.adjustment, scalingutil.CHANGE_IN_CAPACITY, None, 0)
-        return self._noted(decision.code, decision.reason)
+            try:
+                with group.frozen_properties():
+                    # Heat's one cooldown for both directions is not used: 0 leaves it over at once.
+                    group.adjust(decision.adjustment, scalingutil.CHANGE_IN_CAPACITY, None, 0)
+            except resource.NoActionRequired:
+                if waiting is not None:
+                    waiting.begin(self)
+                raise
+            except Exception as error:
+                LOG.exception("Policy %s: group %s failed", self.name, group.name)
+                return _Outcome("failed", f"{decision.reason}, and failed: {error}")
+        return _Outcome(decision.code, decision.reason)
 
     def _decide(
         self, details: Any, unready: str | None = None
@@ -238,6 +300,8 @@ class ScalingPolicy(heat_policy.AutoScalingPolicy):
         metadata = dict(group.metadata_get(refresh=True) or {})
         if unready is None and group.status != group.COMPLETE:
             unready = f"{group.action} {group.status}"
+        if unready is None and group.action == group.SUSPEND:
+            unready = "it is suspended"
         if unready is None and group_claims.is_busy(metadata, self.stack.timeout_secs()):
             unready = "it changes its size"
         seen = scaling.Group(
@@ -263,17 +327,19 @@ class ScalingPolicy(heat_policy.AutoScalingPolicy):
                 (scaling.IN, self.SCALE_IN_COOLDOWN),
             )
         }
-        steps = [
-            scaling.Step(step[self.LOWER_BOUND], step[self.UPPER_BOUND], step[self.STEP_ADJUSTMENT])
-            for step in props[self.STEP_ADJUSTMENTS] or ()
-        ]
         return scaling.Policy(
             adjustment_type=props[self.ADJUSTMENT_TYPE],
             adjustment=props[self.SCALING_ADJUSTMENT],
-            steps=steps,
+            steps=self._steps(props),
             min_step=props[self.MIN_ADJUSTMENT_STEP],
             cooldown_s=cooldown_s,
         )
+
+    def _steps(self, props: Mapping[str, Any]) -> list[scaling.Step]:
+        return [
+            scaling.Step(step[self.LOWER_BOUND], step[self.UPPER_BOUND], step[self.STEP_ADJUSTMENT])
+            for step in props[self.STEP_ADJUSTMENTS] or ()
+        ]
 
     def _group(self) -> Any:
         """Give the group, also one that has failed, which Heat does not find by its reference."""
@@ -282,7 +348,7 @@ class ScalingPolicy(heat_policy.AutoScalingPolicy):
             found = self.stack[name]
             if wanted in (name, found.FnGetRefId()) and hasattr(found, "adjust"):
                 return found
-        raise exception.NotFound(f"policy {self.name}: there is no scaling group {wanted}")
+        raise exception.NotFound(f"there is no scaling group {wanted!r} in this stack")
 
     def _alarm_state(self, details: Any) -> str | None:
         """Give the state now of the alarm that sent a signal; None: no alarm did.
@@ -299,7 +365,10 @@ class ScalingPolicy(heat_policy.AutoScalingPolicy):
             return "deleted"
 
     def _reloaded(self) -> "tuple[Any, ScalingPolicy | None]":
-        """Give the stack and this policy as they are in the database now; None: it is gone."""
+        """Give the stack and this policy as they are in the database now; None: it is gone.
+
+        One of the same name that has replaced it was not signalled.
+        """
         try:
             stack = stacks.Stack.load(
                 self.stack.context, stack_id=self.stack.id, use_stored_context=True
@@ -307,28 +376,27 @@ class ScalingPolicy(heat_policy.AutoScalingPolicy):
         except exception.NotFound:
             return None, None
         found = None if stack.action == stack.DELETE else stack.resource_get(self.name)
-        is_there = found is not None and found.action != found.DELETE
+        is_there = found is not None and found.id == self.id and found.action != found.DELETE
         return stack, found if is_there else None
 
     # What became of signals
 
-    def _noted(self, code: str, reason: str) -> str | None:
-        """Keep what became of a signal, and give it for Heat's event; None: it is no news."""
-        LOG.info("Policy %s: %s: %s", self.name, code, reason)
-        activity = {"at": round(time.time(), 3), "code": code, "reason": reason}
+    def _noted(self, outcome: _Outcome) -> bool:
+        """Keep what became of a signal; tell whether it is news: not what came of the last one."""
+        LOG.info("Policy %s: %s: %s", self.name, outcome.code, outcome.reason)
+        activity = {"at": round(time.time(), 3), **dataclasses.asdict(outcome)}
         is_news = True
 
         def merged(_: Any, current: Any) -> dict[str, Any]:
             nonlocal is_news
             known = (current or {}).get(self.ACTIVITIES, [])
-            is_news = not known or (known[0]["code"], known[0]["reason"]) != (code, reason)
+            last = _Outcome(known[0]["code"], known[0]["reason"]) if known else None
+            is_news = last != outcome
             kept = [activity, *(known if is_news else known[1:])]
             return {**(current or {}), self.ACTIVITIES: kept[:MOST_ACTIVITIES]}
 
         self.metadata_set({}, merged)
-        if not is_news:
-            raise resource.NoActionRequired(res_name=self.name, reason=reason)
-        return reason
+        return is_news
 
     def _resolve_attribute(self, name: str) -> Any:
         if name == self.ACTIVITIES:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A threshold rule as templates write it: its properties, and the API's rule for them."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ from heat.common.i18n import _
 from heat.engine import constraints, properties
 
 from . import matching
+from .validation import Finite
 
 _Schema = properties.Schema
 
@@ -38,24 +38,6 @@ QUERY_KEYS = (
 ) = (
     "field", "op", "value", "type",
 )  # fmt: skip
-
-
-class Finite(constraints.Constraint):
-    """Refuses NaN and infinity, which Heat takes for numbers and no JSON can carry."""
-
-    valid_types = (constraints.Schema.NUMBER_TYPE,)
-
-    def _str(self) -> str:
-        return str(_("The value must be a finite number."))
-
-    def _err_msg(self, value: Any) -> str:
-        return str(_("%s is not a finite number") % value)
-
-    def _is_valid(self, value: Any, schema: Any, context: Any) -> bool:  # noqa: ARG002 - Heat's form
-        return math.isfinite(_Schema.str_to_num(value))
-
-    def _constraint(self) -> bool:
-        return True
 
 
 properties_schema = {
@@ -176,6 +158,10 @@ properties_schema = {
     ),
 }
 
+RELATED = (
+    DATAPOINTS_TO_ALARM, EVALUATION_PERIODS, CLEAR_THRESHOLD, THRESHOLD, COMPARISON_OPERATOR
+)  # fmt: skip
+"""The properties that `check` looks at."""
 _UPPER = ("gt", "ge")
 _LOWER = ("lt", "le")
 

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A signal that waits for its group, kept in its policy's metadata: one per policy."""
+"""A signal that waits for its group, kept in its policy's metadata: one per policy.
 
-import time
+The newest one waits in the place of the one before it, in a thread of its own: so none relies on
+another that may have ended with its engine.
+"""
+
 import uuid
 from contextlib import suppress
 from typing import Any
@@ -9,60 +12,43 @@ from typing import Any
 from heat.common import exception
 
 WAITING = "waiting_signal"
-"""The policy's metadata about it: whose it is, its details, and when it last looked."""
-FORGOTTEN_S = 60.0
-"""One that has not looked for so many seconds has died with its engine."""
+"""The policy's metadata that says which signal waits."""
 
 
 class Waiting:
-    """A signal that waits. One that comes meanwhile only gives it newer details."""
+    """A signal that waits."""
 
-    def __init__(self, details: Any) -> None:
-        self.details = details
+    def __init__(self) -> None:
         self._id = uuid.uuid4().hex
 
     def begin(self, policy: Any) -> bool:
-        """Note the signal; False: another one waits already, and goes on with these details."""
-        is_first = True
+        """Note that it waits; tell whether another one did, which no longer does."""
+        was_another = False
 
         def merged(_: Any, current: Any) -> dict[str, Any]:
-            nonlocal is_first
-            other = (current or {}).get(WAITING)
-            is_first = other is None or time.time() - other["seen"] > FORGOTTEN_S
-            waiting = self._noted() if is_first else {**(other or {}), "details": self.details}
-            return {**(current or {}), WAITING: waiting}
-
-        policy.metadata_set({}, merged)  # of two at once only one is the first
-        return is_first
-
-    def look(self, policy: Any) -> bool:
-        """Take up newer details, and note that it still waits; False: another one does instead."""
-        is_mine = True
-
-        def merged(_: Any, current: Any) -> dict[str, Any]:
-            nonlocal is_mine
-            found = (current or {}).get(WAITING)
-            is_mine = found is None or found["id"] == self._id
-            if not is_mine:
-                return dict(current)
-            if found is not None:
-                self.details = found["details"]
-            return {**(current or {}), WAITING: self._noted()}
+            nonlocal was_another
+            was_another = WAITING in (current or {})
+            return {**(current or {}), WAITING: self._id}
 
         policy.metadata_set({}, merged)
-        return is_mine
+        return was_another
 
-    def end(self, policy: Any) -> None:
-        """Note that it waits no more."""
+    def goes_on(self, policy: Any) -> bool:
+        """Tell whether it still waits: whether no other one does in its place."""
+        return bool(policy.metadata_get(refresh=True).get(WAITING) == self._id)
+
+    def end(self, policy: Any) -> bool:
+        """Note that it waits no more; tell whether it did until now."""
+        was_mine = False
 
         def merged(_: Any, current: Any) -> dict[str, Any]:
+            nonlocal was_mine
             kept = dict(current or {})
-            if kept.get(WAITING, {}).get("id") == self._id:
+            was_mine = kept.get(WAITING) == self._id
+            if was_mine:
                 del kept[WAITING]
             return kept
 
         with suppress(exception.NotFound, exception.ResourceNotAvailable):  # the policy is deleted
             policy.metadata_set({}, merged)
-
-    def _noted(self) -> dict[str, Any]:
-        return {"id": self._id, "details": self.details, "seen": time.time()}
+        return was_mine

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a scaling policy decides, without a stack."""
 
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +88,9 @@ class TestSteps:
             ({"most_recent": 95.0, "threshold": 80, "comparison_operator": "gt"}, 15.0),
             ({"most_recent": 10.0, "threshold": 20, "comparison_operator": "lt"}, 10.0),
             ({"most_recent": 30.0, "threshold": 20, "comparison_operator": "le"}, -10.0),
+            ({"most_recent": 10**400, "threshold": 80}, math.inf),
+            ({"most_recent": math.inf, "threshold": 10**400}, None),
+            ({"most_recent": math.nan, "threshold": 80}, None),
             ({"most_recent": 95.0}, None),
             ({"most_recent": None, "threshold": 80}, None),
             ({"most_recent": "high", "threshold": 80}, None),

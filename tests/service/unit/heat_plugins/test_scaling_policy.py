@@ -34,7 +34,7 @@ def template(**changes: Any) -> dict[str, Any]:
 class Group:
     """Stands in for a scaling group: the lab has the real one."""
 
-    MIN_SIZE, MAX_SIZE, COMPLETE = "min_size", "max_size", "COMPLETE"
+    MIN_SIZE, MAX_SIZE, COMPLETE, SUSPEND = "min_size", "max_size", "COMPLETE", "SUSPEND"
 
     def __init__(self) -> None:
         self.name, self.action, self.status = "group", "CREATE", "COMPLETE"
@@ -295,32 +295,81 @@ class TestWaiting:
         assert codes(policy) == ["given_up", "waiting"]
         assert "waiting_signal" not in policy.metadata_get(refresh=True)
 
-    def test_a_signal_whose_engine_died_is_forgotten(self, make, group, monkeypatch):
+    def test_one_whose_engine_died_stands_for_no_other(self, make, group, busy, meanwhile):
         from heat.engine.plugins.metering import waiting
 
-        group.status = "IN_PROGRESS"
         policy = make()
-        assert waiting.Waiting(None).begin(policy)
-        assert not waiting.Waiting(None).begin(policy)
-        monkeypatch.setattr(waiting, "FORGOTTEN_S", -1.0)
-        assert waiting.Waiting(None).begin(policy)
+        dead = waiting.Waiting()
+        assert not dead.begin(policy)
+        meanwhile.append(busy)
+        policy.signal(None)
+        assert group.size == 2
+        assert not dead.goes_on(policy)
+        assert "waiting_signal" not in policy.metadata_get(refresh=True)
 
     def test_one_that_comes_while_the_size_changes_waits_for_itself(self, make, group, busy):
         from heat.engine.plugins.metering import waiting
 
-        group.properties["max_size"] = 8
         policy = make()
-        late = waiting.Waiting(None)
+        late, first = waiting.Waiting(), waiting.Waiting()
         begun = []
         group.meanwhile.append(lambda: begun.append(late.begin(policy)))
-        first = waiting.Waiting(None)
-        assert first.begin(policy)
+        first.begin(policy)
         busy()
-        policy._wait(first, 0.1)
-        first.end(policy)
-        assert begun == [True], "the one that is taken up does not answer for it"
-        assert late.look(policy)
-        assert "waiting_signal" in policy.metadata_get(refresh=True)
+        policy._wait(first, None, 0.1)
+        assert begun == [False], "the one that is taken up waits no more"
+        assert not first.end(policy)
+        assert late.goes_on(policy)
+
+    def test_one_that_another_has_replaced_does_nothing(self, make, group, busy):
+        from heat.engine.plugins.metering import waiting
+
+        policy = make()
+        first, second = waiting.Waiting(), waiting.Waiting()
+        first.begin(policy)
+        busy()
+        assert second.begin(policy)
+        assert policy._wait(first, None, 0.1) is None
+        decision, seen = policy._decide(None)
+        assert policy._scale(decision, seen, first) is None, "not even when it is just taken up"
+        assert group.size == 1
+        assert second.goes_on(policy)
+
+    def test_one_that_the_group_refuses_waits_on(self, make, group, meanwhile, busy, monkeypatch):
+        from heat.engine import resource
+
+        real, tries = group.adjust, []
+
+        def adjust(*args: Any) -> None:
+            tries.append(args)
+            if len(tries) == 1:
+                raise resource.NoActionRequired
+            real(*args)
+
+        monkeypatch.setattr(group, "adjust", adjust)
+        policy = make()
+        meanwhile.append(busy)
+        policy.signal(None)
+        assert (group.size, len(tries)) == (2, 2)
+
+    def test_a_suspended_group_is_waited_for(self, make, group, meanwhile):
+        policy = make()
+        group.action = "SUSPEND"
+        meanwhile.append(lambda: setattr(group, "action", "RESUME"))
+        policy.signal(None)
+        assert codes(policy) == ["scaled", "waiting"]
+        assert "suspended" in policy.FnGetAtt("activities")[1]["reason"]
+
+    def test_a_policy_that_replaced_this_one_was_not_signalled(self, make, group, busy):
+        from heat.engine.plugins.metering import waiting
+
+        policy = make()
+        first = waiting.Waiting()
+        first.begin(policy)
+        busy()
+        policy.id += 1
+        assert policy._wait(first, None, 0.1) is None
+        assert group.size == 1
 
 
 class TestTwoAtOnce:
@@ -347,10 +396,24 @@ class TestTwoAtOnce:
         policy = make()
         decision, seen = policy._decide(None)
         group.meanwhile.append(lambda: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            policy._scale(decision, seen)
+        outcome = policy._scale(decision, seen)
+        assert (outcome.code, outcome.reason) == (
+            "failed",
+            "group group goes from 1 to 2, and failed: division by zero",
+        )
         assert not group.metadata["scaling_in_progress"]
         assert "out" not in group.metadata["metering_scaled_at"]
+
+    def test_the_groups_own_cooldown_is_not_added_to_the_policys(self, make, group):
+        policy = make(cooldown="60")
+        later = datetime.fromtimestamp(time.time() + 100, UTC).replace(tzinfo=None)
+
+        def cool_down() -> None:
+            group.metadata["cooldown_end"] = {later.isoformat(): "the group's own"}
+
+        group.just_after.append(cool_down)
+        policy.signal(None)
+        assert policy._decide(None)[0].wait_s == pytest.approx(100, abs=5)
 
     def test_a_claim_ends_some_time_after_its_engine_died(self, make, group):
         policy = make()
@@ -381,6 +444,14 @@ class TestValidation:
             ({"adjustment_type": None}, "adjustment_type"),
             ({"adjustment_type": "double"}, "adjustment_type"),
             ({"scaling_adjustment": "some"}, "scaling_adjustment"),
+            ({"scaling_adjustment": "nan"}, "scaling_adjustment"),
+            ({"scaling_adjustment": 0.5}, "scaling_adjustment: 0.5 is no whole number"),
+            (
+                {"scaling_adjustment": None, "step_adjustments": [{"scaling_adjustment": 1.5}]},
+                "step_adjustments[0].scaling_adjustment: 1.5 is no whole number",
+            ),
+            ({"cooldown": "inf"}, "cooldown"),
+            ({"scale_in_cooldown": "nan"}, "scale_in_cooldown"),
             ({"scaling_adjustment": None}, "scaling_adjustment or step_adjustments"),
             ({"step_adjustments": [{"scaling_adjustment": 1}]}, "and not both"),
             ({"scaling_adjustment": None, "step_adjustments": []}, "step_adjustments"),
@@ -394,7 +465,7 @@ class TestValidation:
                         {"lower_bound": 5, "scaling_adjustment": 2},
                     ],
                 },
-                "step_adjustments[1] overlaps",
+                "step_adjustments[1]: overlaps",
             ),
             ({"cooldown": -1}, "cooldown"),
             ({"scale_out_cooldown": "long"}, "scale_out_cooldown"),
@@ -407,12 +478,21 @@ class TestValidation:
     def test_wrong_values_name_the_property(self, cloud, changes, said):
         from heat.common import exception
 
-        stack = cloud.parse(template(**changes))
-        with pytest.raises(
-            (exception.StackValidationFailed, exception.ResourcePropertyValueDependency)
-        ) as caught:
+        for strict in (True, False):
+            stack = cloud.parse(template(**changes))
+            stack.strict_validate = strict
+            with pytest.raises(exception.StackValidationFailed) as caught:
+                stack.validate(validate_res_tmpl_only=not strict)
+            assert said in str(caught.value)
+
+    @pytest.mark.parametrize("wanted", [{"get_resource": "group"}, "nothing", "", 5])
+    def test_what_is_no_group_of_the_stack(self, cloud, wanted):
+        from heat.common import exception
+
+        stack = cloud.parse(template(auto_scaling_group_id=wanted))
+        with pytest.raises(exception.StackValidationFailed) as caught:
             stack.validate()
-        assert said in str(caught.value)
+        assert "auto_scaling_group_id: there is no scaling group" in str(caught.value)
 
     def test_updates_are_in_place(self, make, cloud, group):
         policy = make()
