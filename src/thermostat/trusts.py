@@ -3,6 +3,7 @@
 
 TrustError
 ├── TrustRefused      Keystone does not let the caller delegate, or the token is not fit for it
+│   └── TrustGone     there is no such trust any more
 └── TrustUnavailable  Keystone cannot be reached, or this server has no user of its own
 """
 
@@ -39,6 +40,10 @@ class TrustError(Exception):
 
 class TrustRefused(TrustError):  # noqa: N818 - it names Keystone's answer
     """Keystone refused: the caller may not delegate, or the trust is gone."""
+
+
+class TrustGone(TrustRefused):
+    """Keystone knows no such trust."""
 
 
 class TrustUnavailable(TrustError):  # noqa: N818 - it reads as a state
@@ -85,7 +90,7 @@ class Trusts:
         self._call("DELETE", f"/{trust_id}", caller.auth_token)
 
     def delete(self, trust_id: str) -> None:
-        """Delete a trust in the trustor's name. Raises TrustRefused if it is gone already."""
+        """Delete a trust in the trustor's name. Raises TrustGone if it is gone already."""
         try:
             self._call("DELETE", f"/{trust_id}", self.token(trust_id))
         finally:
@@ -181,7 +186,11 @@ def _asking(question: Any) -> Any:
     except exceptions.HttpError as error:
         status = error.http_status
         reason = f"Keystone answered {status}"
-        kind = TrustUnavailable if status >= 500 or status == 429 else TrustRefused
+        kind: type[TrustError] = TrustRefused
+        if status == 404:
+            kind = TrustGone
+        elif status >= 500 or status == 429:
+            kind = TrustUnavailable
         hint = ": it lets the token's user delegate nothing (application credentials must be \
 unrestricted)"
         raise kind(reason + (hint if status == 403 else "")) from None

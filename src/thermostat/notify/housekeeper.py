@@ -13,12 +13,18 @@ from thermostat.db.deliveries import Deliveries
 from thermostat.db.engine import GROUP, OPTS
 from thermostat.db.outbox import Outbox
 from thermostat.db.retired_trusts import RetiredTrusts
-from thermostat.trusts import TrustRefused, Trusts, TrustUnavailable
+from thermostat.trusts import TrustError, TrustGone, Trusts, TrustUnavailable
 
 LOG = logging.getLogger(__name__)
 TRUSTS_EVERY_S = 10.0
 REST_S = 1.0
 """Changes of alarms within this time are looked at together."""
+AFTER_FAILURE_US = 60_000_000
+"""A trust is tried again so long after Keystone has failed to delete it."""
+AFTER_REFUSAL_US = 3_600_000_000
+"""The same after it has refused to."""
+MOST_FAILURES = 3
+"""After so many failures in one look, the others wait for the next."""
 PURGE_EVERY_S = 3600.0
 STUCK_EVERY_S = 60.0
 MOST_OBSTACLES = 10
@@ -71,16 +77,23 @@ class Housekeeper:
     def delete_unused_trusts(self) -> None:
         """Delete retired trusts that no pending notification needs.
 
-        While Keystone is away they stay on the list; what it refuses to delete is given up.
+        What cannot be deleted now stays on the list, until it is or Keystone knows it no more.
         """
+        failures = 0
         for trust_id in self._retired.unused(self._now_us()):
             try:
                 self._trusts.delete(trust_id)
-            except TrustUnavailable as error:
-                LOG.warning("A trust cannot be deleted now: %s", error)
-                return
-            except TrustRefused as error:
-                LOG.warning("A trust that no alarm needs could not be deleted: %s", error)
+            except TrustGone:
+                pass
+            except TrustError as error:
+                is_away = isinstance(error, TrustUnavailable)
+                LOG.warning("A trust that no alarm needs cannot be deleted now: %s", error)
+                wait_us = AFTER_FAILURE_US if is_away else AFTER_REFUSAL_US
+                self._retired.postpone(trust_id, self._now_us() + wait_us)
+                failures += is_away
+                if failures >= MOST_FAILURES:
+                    return  # Keystone is away, not only for one of them
+                continue
             self._retired.forget(trust_id)
 
     def tell_stuck(self) -> None:
