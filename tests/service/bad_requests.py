@@ -59,6 +59,8 @@ ODD_VALUES = [
     NESTED,
 ]
 """Each is wrong for most fields."""
+LAST_COUNTS = ("/v2/quotas", "project_id")
+"""A parameter that may be there twice, as with Aodh: it is no bad request."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,7 @@ def wrong_parameters() -> Iterator[Bad]:
                     terms = list(whole.items())
                 yield Bad(method, path, f"{name}={text[:20]!r}", query=urlencode(terms))
             yield Bad(method, path, f"{name} has a NUL", query=f"{name}=%00", names=name[:1])
-            if "items" not in schema:
+            if "items" not in schema and (path, name) != LAST_COUNTS:
                 yield Bad(method, path, f"{name} twice", query=f"{name}=1&{name}=2", names=name)
             if name.startswith("q."):
                 yield Bad(method, path, f"{name} alone", query=f"{name}=eq", names="q")

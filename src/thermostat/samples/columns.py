@@ -9,7 +9,7 @@ where anything is unusual or wrong, `wire` decodes the body again and has the la
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -20,8 +20,8 @@ from thermostat.samples.model import Sample, SampleType
 from thermostat.samples.wire import (
     MAX_DEPTH,
     MAX_FUTURE_US,
-    Id,
-    Text,
+    MAX_ID_LENGTH,
+    NUL,
     decode_json,
     is_shallow,
     us_since_epoch,
@@ -31,6 +31,8 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Fingerprints = NDArray[np.uint64]
 
+_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+_Text = Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH)]
 _NULL = msgspec.Raw(b"null")
 _TYPES = {one.value: one for one in SampleType}
 _encode = msgspec.msgpack.Encoder().encode
@@ -41,25 +43,25 @@ _hash = xxhash.xxh3_64_intdigest
 class _HttpItem(msgspec.Struct, kw_only=True, gc=False):
     """One sample of Ceilometer's HTTP publisher, its time and metadata as they came."""
 
-    name: Id
+    name: _Id
     type: Literal["gauge", "delta", "cumulative"]
-    unit: Text
+    unit: _Text
     volume: float
-    resource_id: Id
+    resource_id: _Id
     timestamp: str
-    project_id: Text | None = None
-    user_id: Text | None = None
+    project_id: _Text | None = None
+    user_id: _Text | None = None
     resource_metadata: msgspec.Raw = _NULL
-    source: Text | None = None
+    source: _Text | None = None
     monotonic_time: float | None = None
 
 
 class _BusItem(_HttpItem, kw_only=True, gc=False):
     """One sample of Ceilometer's message bus, likewise."""
 
-    name: Id = msgspec.field(name="counter_name")
+    name: _Id = msgspec.field(name="counter_name")
     type: Literal["gauge", "delta", "cumulative"] = msgspec.field(name="counter_type")
-    unit: Text = msgspec.field(name="counter_unit")
+    unit: _Text = msgspec.field(name="counter_unit")
     volume: float = msgspec.field(name="counter_volume")
 
 
@@ -73,7 +75,7 @@ class Unusual(Exception):  # noqa: N818 - it is no error: `wire` decides what it
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The samples of one request, checked but for their metadata."""
+    """The samples of one request, checked but for their metadata, and for NUL in their texts."""
 
     fingerprint: Fingerprints
     """Stands for everything that a sample says of its series."""
@@ -93,10 +95,12 @@ class Columns:
         """Give these samples whole. Raises InvalidSamples, for any sample of the request."""
         decoded: dict[bytes, dict[str, Any]] = {}  # the samples of one resource share it
         try:
-            return [self._sample(row, decoded) for row in rows]
+            if NUL not in self._body:
+                return [self._sample(row, decoded) for row in rows]
         except (Unusual, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            all_samples = decode_json(self._body, now_us=self._now_us)
-            return [all_samples[row] for row in rows]
+            pass
+        all_samples = decode_json(self._body, now_us=self._now_us)
+        return [all_samples[row] for row in rows]
 
     def _sample(self, row: int, decoded: dict[bytes, dict[str, Any]]) -> Sample:
         item = self._items[row]
@@ -125,7 +129,8 @@ def read_json(body: bytes, *, now_us: int, key: int) -> Columns:
     """Give the samples of a JSON array or of a single object, in either of Ceilometer's forms.
 
     Timestamps without an offset are UTC. Raises InvalidSamples, as `wire.decode_json` does; what is
-    wrong with metadata may be found later, by `Columns.samples`.
+    wrong with metadata, and a NUL anywhere, may be found later, by `Columns.samples`: looking for
+    one in every body takes a fifth of the time that all the rest takes.
     """
     try:
         items = _items(body)

@@ -39,8 +39,12 @@ MAX_DEPTH = 20
 
 _EPOCH = datetime(1970, 1, 1)
 
-Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
-Text = Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH)]
+_NO_NUL = "^[^\\x00]*$"  # reasons of alarms quote texts, and not every database can hold it
+NUL = b"\\u0000"
+"""Without these bytes a JSON body has no NUL: a raw one is no JSON."""
+
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH, pattern=_NO_NUL)]
+Text = Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH, pattern=_NO_NUL)]
 
 
 class InvalidSamples(ValueError):  # noqa: N818 - it names what was sent, like InvalidSelection
@@ -76,7 +80,7 @@ class HttpSample(msgspec.Struct, kw_only=True, gc=False):
     user_id: Text | None = None
     """Whose it is."""
     resource_metadata: dict[str, Any] | None = None
-    """What is known of the resource, up to 20 levels deep."""
+    """What is known of the resource, up to 20 levels deep, without NUL."""
     source: Text | None = None
     """Left out: `openstack`."""
     monotonic_time: float | None = None
@@ -133,7 +137,12 @@ def decode_json(body: bytes, *, now_us: int) -> list[Sample]:
     except msgspec.ValidationError as error:
         _refuse(error, index=0 if single else None)
     latest_us = now_us + MAX_FUTURE_US
-    return [_accept(index, item, latest_us) for index, item in enumerate(wire)]
+    samples = [_accept(index, item, latest_us) for index, item in enumerate(wire)]
+    if NUL in body:
+        for index, sample in enumerate(samples):
+            if not is_plain(sample.metadata, MAX_DEPTH):  # of JSON: nothing else can be wrong
+                raise InvalidSamples(index, "resource_metadata", _HAS_NUL)
+    return samples
 
 
 def _parse(decode: Callable[[bytes], _T], body: bytes) -> _T:
@@ -291,10 +300,11 @@ def decode_columnar(body: bytes, *, now_us: int) -> list[Sample]:
         lengths = f"{len(series_index)}, {len(timestamp_us)} and {len(volume)}"
         reason = f"series_index, timestamp_us and volume differ in length: {lengths}"
         raise InvalidSamples(None, None, reason)
-    for metadata in columns.metadata:
+    for row, metadata in enumerate(columns.metadata):
         if not is_plain(metadata, MAX_DEPTH):
             reason = (
-                f"Holds more than text, numbers, lists and maps, or more than {MAX_DEPTH} levels"
+                f"Row {row} holds a NUL, or more than text, numbers, lists and maps, or more than "
+                f"{MAX_DEPTH} levels"
             )
             raise InvalidSamples(None, "metadata", reason)
     for row, series in enumerate(columns.series):
@@ -347,22 +357,29 @@ def _column(code: str, field: str, content: bytes) -> "array[Any]":
 
 
 def is_plain(value: Any, depth: int) -> bool:
-    """Tell whether a decoded msgpack value has a JSON equivalent of at most `depth` levels."""
+    """Tell whether a value has a JSON equivalent of at most `depth` levels, without NUL."""
+    if isinstance(value, str):
+        return "\0" not in value
     if isinstance(value, Mapping | list):
         inner = value.values() if isinstance(value, Mapping) else value
         return (
             depth > 0
-            and (isinstance(value, list) or all(isinstance(key, str) for key in value))
+            and (isinstance(value, list) or all(map(_is_key, value)))
             and all(is_plain(item, depth - 1) for item in inner)
         )
     if isinstance(value, float):
         return isfinite(value)
-    return value is None or isinstance(value, str | int)
+    return value is None or isinstance(value, int)
+
+
+def _is_key(key: Any) -> bool:
+    return isinstance(key, str) and "\0" not in key
 
 
 _AT = re.compile(
     r"^(?P<reason>.*?)(?: - at `\$(?:\[(?P<index>\d+)\])?\.?(?P<field>[^`]*)`)?$", re.S
 )
+_HAS_NUL = "Has a NUL character"
 _MISSING = re.compile(r"^Object missing required field `(?P<field>[^`]*)`$")
 
 
@@ -377,4 +394,6 @@ def _refuse(error: msgspec.ValidationError, index: int | None = None) -> NoRetur
     missing = _MISSING.match(reason)
     if missing:
         field, reason = missing["field"], "Missing"
+    elif reason.endswith(f"regex {_NO_NUL!r}"):
+        reason = _HAS_NUL
     raise InvalidSamples(index, field or None, reason) from error

@@ -173,6 +173,8 @@ class TestSamples:
             ({"timestamp": "2027-01-17T08:00:00"}, "timestamp"),
             ({"resource_id": "x" * 256}, "resource_id"),
             ({"resource_id": None}, "resource_id"),
+            ({"resource_id": "x\0"}, "resource_id"),
+            ({"resource_metadata": {"a": {"b\0": 1}}}, "resource_metadata"),
         ],
     )
     def test_one_malformed_sample_refuses_the_whole_batch(self, api, change, field):
@@ -180,6 +182,14 @@ class TestSamples:
         assert answer.status_code == 400
         assert fault(answer).startswith(f"sample 1: {field}: ")
         assert get(api).json == []
+
+    def test_a_nul_is_refused_beside_known_series_and_each_time(self, api):
+        post(api, wire(10))
+        for _ in range(2):
+            answer = post(api, wire(20), wire(20, resource_metadata={"a": "\0"}))
+            assert answer.status_code == 400
+            assert fault(answer) == "sample 1: resource_metadata: Has a NUL character"
+        assert get(api).json[0]["count"] == 1
 
     def test_a_body_that_is_not_json(self, api):
         answer = api.simulate_post("/v2/samples", body=b"[{", headers=SENDER)

@@ -108,6 +108,9 @@ _changes = st.fixed_dictionaries(
 @example([{"timestamp": "2026-11-22T03:29:04+01:00"}], True, False)
 @example([{}, {"timestamp": "\uff12026-11-22T02:29:04.737846"}], False, False)
 @example([{"resource_metadata": nested(100)}], False, True)
+@example([{}, {"name": "\0"}], False, False)
+@example([{"resource_metadata": {"a": "\0"}}, {"unit": "\0"}], True, False)
+@example([{"resource_metadata": {"a": "\\u0000"}}], False, False)
 def test_both_decode_the_same(
     changes: list[dict[str, Any]], in_bus_form: bool, single: bool
 ) -> None:

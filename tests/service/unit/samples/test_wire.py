@@ -142,6 +142,14 @@ def test_timestamps_without_an_offset_are_utc(text: str, expected_us: int) -> No
             {"resource_metadata": []},
             "sample 3: resource_metadata: Expected `object | null`, got `array`",
         ),
+        *(
+            ({field: "a\0b"}, f"sample 3: {field}: Has a NUL character")
+            for field in ("name", "unit", "resource_id", "project_id", "user_id", "source")
+        ),
+        *(
+            ({"resource_metadata": metadata}, "sample 3: resource_metadata: Has a NUL character")
+            for metadata in ({"a": "\0"}, {"a": ["b", {"c": "d\0"}]}, {"a": {"\0b": 1}})
+        ),
     ],
 )
 def test_a_refusal_names_index_field_and_reason(change: dict[str, Any], message: str) -> None:
@@ -159,6 +167,20 @@ def test_the_bus_forms_own_field_names_are_used() -> None:
         "sample 1: counter_volume: Expected `float`, got `str`"
     )
     assert refusal({k: v for k, v in BUS.items() if k != "counter_type"}).field == "counter_type"
+
+
+@pytest.mark.parametrize("form", [HTTP, BUS], ids=["http", "bus"])
+def test_a_nul_in_a_single_object(form: dict[str, Any]) -> None:
+    unit = "counter_unit" if form is BUS else "unit"
+    for field, value in ((unit, "\0"), ("resource_metadata", {"a": "\0"})):
+        with pytest.raises(InvalidSamples, match=f"^sample 0: {field}: Has a NUL character$"):
+            decode_json(json.dumps(form | {field: value}).encode(), now_us=NOW_US)
+
+
+def test_what_only_looks_like_a_nul_is_fine() -> None:
+    looks = "\\u0000"
+    (sample,) = decode(HTTP | {"name": looks, "resource_metadata": {looks: looks}})
+    assert (sample.name, sample.metadata) == (looks, {looks: looks})
 
 
 def test_one_day_ahead_is_the_limit() -> None:
@@ -222,8 +244,9 @@ def test_the_metadata_of_a_single_object_has_bounded_depth() -> None:
 
 # The columnar form
 
-_text = st.text(max_size=20)
-_id = st.text(min_size=1, max_size=20)
+_characters = st.characters(codec="utf-8", exclude_characters="\0")
+_text = st.text(_characters, max_size=20)
+_id = st.text(_characters, min_size=1, max_size=20)
 _metadata = st.dictionaries(
     _text,
     st.recursive(
@@ -295,7 +318,12 @@ def columnar(**change: Any) -> bytes:
         ({"metadata": []}, "series: Row 0 names metadata that was not sent"),
         (
             {"metadata": [{"a": b"raw"}]},
-            "metadata: Holds more than text, numbers, lists and maps, or more than 20 levels",
+            "metadata: Row 0 holds a NUL, or more than text, numbers, lists and maps, or more than "
+            "20 levels",
+        ),
+        (
+            {"series": [["x", "gauge", "", "r\0", None, None, 0, ""]]},
+            "series[0][3]: Has a NUL character",
         ),
         (
             {"series": [["", "gauge", "", "r", None, None, 0, ""]]},
@@ -308,6 +336,12 @@ def test_a_columnar_refusal_names_field_and_reason(change: dict[str, Any], messa
     with pytest.raises(InvalidSamples) as caught:
         decode_columnar(columnar(**change), now_us=NOW_US)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("metadata", [{"a": "\0"}, {"a": ["b\0"]}, {"a": {"\0": 1}}])
+def test_columnar_metadata_has_no_nul(metadata: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSamples, match=r"^metadata: Row 1 holds a NUL"):
+        decode_columnar(columnar(metadata=[{}, metadata]), now_us=NOW_US)
 
 
 def test_columnar_metadata_has_bounded_depth() -> None:
