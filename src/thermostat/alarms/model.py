@@ -166,3 +166,7 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
     def is_change(self) -> bool:
         """Tell a change of state from a repetition."""
         return self.state is not self.previous
+
+
+class RefusedTransition(Exception):  # noqa: N818 - it names what was refused
+    """The database takes no such transition of this alarm; those of others may well be written."""

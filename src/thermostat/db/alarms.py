@@ -19,9 +19,9 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
-from thermostat.alarms.model import Alarm, Standing, State, Transition
+from thermostat.alarms.model import Alarm, RefusedTransition, Standing, State, Transition
 from thermostat.alarms.rules import RULE_TYPES
 from thermostat.db import quotas, recording, results, trust_faults
 from thermostat.db.engine import MOST_IDS
@@ -47,6 +47,8 @@ MANUALLY_SET = "Manually set via API"
 ROWS_AT_ONCE = 1000
 """How many rows a read of all alarms holds at a time."""
 _EVENT_FIELDS = [HISTORY.c[field] for field in Event.__struct_fields__]
+_REFUSALS = (DataError, IntegrityError, ValueError, TypeError, LookupError, ArithmeticError)
+"""What a database, its driver and we ourselves raise for what is in a row, not for its state."""
 _UNTOLD_CHANGES = frozenset({"timestamp", "state_timestamp", "evaluate_timestamp"})
 
 
@@ -97,7 +99,7 @@ class AlarmRepository:
             rows = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(
                 select(*STANDING_COLUMNS).where(ALARM.c.enabled.is_(True), ALARM.c.type.in_(types))
             )
-            yield from map(read, rows)
+            yield from _readable(read, rows)
 
     def standing_of(
         self, alarm_ids: Collection[str], types: Collection[str] = frozenset(RULE_TYPES)
@@ -106,10 +108,13 @@ class AlarmRepository:
         read, ids = StandingReader().standing, sorted(alarm_ids)
         with self._reads.begin() as connection:
             return [
-                read(row)
+                alarm
                 for begin in range(0, len(ids), MOST_IDS)
-                for row in connection.execute(
-                    _STANDING_OF, {"ids": ids[begin : begin + MOST_IDS], "types": sorted(types)}
+                for alarm in _readable(
+                    read,
+                    connection.execute(
+                        _STANDING_OF, {"ids": ids[begin : begin + MOST_IDS], "types": sorted(types)}
+                    ),
                 )
             ]
 
@@ -283,8 +288,11 @@ class AlarmRepository:
     # -- the evaluator's ------------------------------------------------------------------------
 
     def record(self, transition: Transition) -> bool:
-        """Write one transition, as `record_all` does."""
-        return self.record_all([transition])[0]
+        """Write one transition, as `record_all` does. Raises RefusedTransition."""
+        try:
+            return self.record_all([transition])[0]
+        except _REFUSALS as error:
+            raise RefusedTransition(f"{type(error).__name__}: {error}") from error
 
     def record_all(self, transitions: Sequence[Transition]) -> Sequence[bool]:
         """Write transitions with their history and notifications: all in one transaction.
@@ -319,11 +327,29 @@ class AlarmRepository:
         with self._writes.begin() as connection:
             connection.execute(update(EVALUATOR).values(judged_us=judged_us))
 
+    def try_writing(self) -> None:
+        """Write what is there already; raises where the database cannot be written."""
+        with self._writes.begin() as connection:
+            connection.execute(update(EVALUATOR).values(judged_us=EVALUATOR.c.judged_us))
+
     def purge_history(self, before_us: int) -> int:
         """Delete history older than this; give how many rows that were."""
         with self._writes.begin() as connection:
             old = delete(HISTORY).where(HISTORY.c.timestamp_us < before_us)
             return connection.execute(old).rowcount
+
+
+def _readable(
+    read: Callable[[Sequence[Any]], Standing], rows: Iterable[Sequence[Any]]
+) -> Iterator[Standing]:
+    """Give what rows say; one from before a rule had today's limits costs the others nothing."""
+    for row in rows:
+        try:
+            alarm = read(row)
+        except msgspec.ValidationError:
+            LOG.exception("Alarm %s is not evaluated: its definition cannot be read", row[0])
+        else:
+            yield alarm
 
 
 def _event(row: Row[Any]) -> Event:

@@ -170,8 +170,22 @@ class Engine:
     def remove(self, alarm_id: str) -> None:
         """Evaluate this alarm no longer; nothing happens if it was not being evaluated."""
         number = self._residents.find(alarm_id)
-        if number is None:
-            return
+        if number is not None:
+            self._take_out(number, int(decide.UNKNOWN))
+
+    def park(self, transition: Transition) -> bool:
+        """Evaluate an alarm no longer until it is put again; False: it was edited meanwhile.
+
+        The alarms that name it go on with the state that was written before this transition.
+        """
+        number = self._residents.find(transition.alarm_id)
+        if number is None or self._residents.revision[number] != transition.revision:
+            return False
+        self._take_out(number, self._state_of(number))
+        return True
+
+    def _take_out(self, number: int, state: int) -> None:
+        """Evaluate an alarm no longer; this is its state from now on for those that name it."""
         if number in self._joined:
             self._joined.remove(number)
         elif number in self.asked:
@@ -179,7 +193,7 @@ class Engine:
         elif self._elsewhere.pop(number, None) is None:
             self._windows.close(int(self._residents.window[number]))
         self._open.pop(number, None)
-        self._joined.note_state(number, int(decide.UNKNOWN))
+        self._joined.note_state(number, state)
         self._residents.remove(number)
 
     def _admit(self, new: Sequence[Standing], judged_us: int | None) -> Opening:

@@ -14,10 +14,11 @@ from typing import Protocol
 from oslo_config import cfg
 from prometheus_client import CollectorRegistry
 
-from thermostat.alarms.model import Standing, Transition
+from thermostat.alarms.model import RefusedTransition, Standing, Transition
 from thermostat.evaluate.engine import Engine
 from thermostat.evaluate.inbox import Answered, Inbox, Item
 from thermostat.evaluate.metrics import EvaluatorMetrics
+from thermostat.evaluate.parking import Parking
 from thermostat.evaluate.polls import Poll
 from thermostat.outside.base import Answer
 from thermostat.store.base import Batch, Series
@@ -49,6 +50,8 @@ REST = 20.0
 LONGEST_REST_S = 0.25
 AT_ONCE = 500
 """Transitions that are written in one transaction."""
+MOST_ALONE = 10
+"""Where more alarms than this are refused and none is written, the database is at fault."""
 MOST_ANSWERED = 1_000
 """Transitions that follow from what outside stores answered, in one pass."""
 WATERMARK_S = 1.0
@@ -68,7 +71,10 @@ class Alarms(Protocol):
         ...
 
     def record(self, transition: Transition) -> bool:
-        """Write a transition in one transaction; False if the alarm changed since it was judged."""
+        """Write a transition in one transaction; False if the alarm changed since it was judged.
+
+        Raises RefusedTransition where it is this one that cannot be written, whatever is tried.
+        """
         ...
 
     def record_all(self, transitions: Sequence[Transition]) -> Sequence[bool]:
@@ -81,6 +87,10 @@ class Alarms(Protocol):
 
     def note_judged(self, judged_us: int) -> None:
         """Remember up to when every step has been judged and written."""
+        ...
+
+    def try_writing(self) -> None:
+        """Write what is there already; raises where nothing can be written."""
         ...
 
 
@@ -110,12 +120,16 @@ class Evaluator:
         self._judged_us = 0
         self._noted_at = 0.0
         self._failing: str | None = None
+        self._parking = Parking()
+        self._has_written = False
+        """Whether a transition was written in this pass."""
         self._due = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="evaluator", daemon=True)
         self._metrics = EvaluatorMetrics(
             registry or CollectorRegistry(), engine, self._inbox, self._behind_s, self._now_us
         )
+        self._metrics.parked.set_function(lambda: len(self._parking))
 
     def start(self) -> None:
         """Load the enabled alarms, rebuild their windows from the store, and begin."""
@@ -243,6 +257,8 @@ class Evaluator:
         """Bring what is evaluated in line with the database; give what failed, or None."""
         with self._changing:
             changed, self._changed = self._changed, set()
+        self._parking.forget(changed)
+        changed |= self._parking.due(time.monotonic())
         if not changed:
             return None
         try:
@@ -281,9 +297,12 @@ class Evaluator:
         """Judge what is due at this time; give why something could not be written, or None.
 
         Each round writes at most one transition per alarm. One that cannot be written is judged
-        again in the next pass, and delays no other. Adds the seconds that judging took.
+        again in the next pass, or its alarm is parked where that one is at fault; it delays no
+        other. Adds the seconds that judging took.
         """
         unwritten: list[Transition] = []
+        refused: list[Transition] = []
+        self._has_written = False
         failing = None
         while not self._stop.is_set():
             begun = time.perf_counter()
@@ -292,17 +311,49 @@ class Evaluator:
             if not transitions:
                 break
             for begin in range(0, len(transitions), AT_ONCE):
-                failed = self._write_all(transitions[begin : begin + AT_ONCE], unwritten)
+                failed = self._write_all(transitions[begin : begin + AT_ONCE], unwritten, refused)
                 failing = failing or failed
             failing = self._follow_changes() or failing
+        if self._are_at_fault(refused):
+            for transition in refused:
+                self._park(transition)
+        elif refused:
+            unwritten += refused
+            failing = failing or "transitions cannot be written: all are refused"
         for transition in unwritten:
             self._engine.rejected(transition)
         if unwritten:
             LOG.error("%d transitions are judged again: %s", len(unwritten), failing)
         return failing, judging_s
 
+    def _are_at_fault(self, refused: Sequence[Transition]) -> bool:
+        """Tell whether alarms are at fault themselves whose transitions were refused."""
+        if self._has_written or not refused:
+            return True
+        new = sum(transition.alarm_id not in self._parking for transition in refused)
+        if new and len(self._parking) + new > MOST_ALONE:
+            return False
+        try:
+            self._alarms.try_writing()
+        except Exception as error:
+            LOG.warning("The alarm database cannot be written: %s", error)
+            return False
+        return True
+
+    def _park(self, transition: Transition) -> None:
+        """Leave an alarm alone for a while, unless it was edited since its transition was refused.
+
+        Its window would keep the samples of all the time that it waits; so it is closed, and is
+        filled from the store when its time has come.
+        """
+        if self._engine.park(transition):
+            self._parking.park(transition.alarm_id, time.monotonic())
+
     def _write_all(
-        self, transitions: Sequence[Transition], unwritten: list[Transition]
+        self,
+        transitions: Sequence[Transition],
+        unwritten: list[Transition],
+        refused: list[Transition],
     ) -> str | None:
         """Write transitions together, or each on its own where that fails."""
         try:
@@ -317,6 +368,10 @@ class Evaluator:
         for transition in transitions:
             try:
                 self._tell(transition, is_written=self._alarms.record(transition))
+            except RefusedTransition:
+                if transition.alarm_id not in self._parking:
+                    LOG.exception("Alarm %s: refused; tried again later", transition.alarm_id)
+                refused.append(transition)
             except Exception as error:
                 if not failing:
                     LOG.exception("Alarm %s: not written", transition.alarm_id)
@@ -331,6 +386,8 @@ class Evaluator:
             with self._changing:
                 self._changed.add(transition.alarm_id)
             return
+        self._has_written = True
+        self._parking.forget([transition.alarm_id])
         self._engine.committed(transition)
         if transition.is_change:
             self._metrics.transitions.labels(transition.state.value).inc()

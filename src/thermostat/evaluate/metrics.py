@@ -45,6 +45,11 @@ class EvaluatorMetrics:
             "Samples that came too late for an open window of an alarm they match",
             registry=registry,
         )
+        self.parked = Gauge(
+            "thermostat_alarms_parked",
+            "Alarms that are left alone for a while: the database refuses their transitions",
+            registry=registry,
+        )
         gauges: tuple[tuple[str, str, Callable[[], float]], ...] = (
             ("alarms_resident", "Alarms being evaluated", lambda: len(engine)),
             ("steps_failed", "Steps that could not be judged", lambda: engine.failures),

@@ -25,6 +25,7 @@ from thermostat.db import engine
 from thermostat.db.alarms import AlarmRepository
 from thermostat.db.history import Author
 from thermostat.db.outbox import Outbox, Status
+from thermostat.evaluate import parking
 from thermostat.notify.opts import GROUP, OPTS
 from thermostat.notify.transports.http import HttpTransport
 from thermostat.notify.worker import Worker
@@ -312,3 +313,87 @@ def test_the_database_locked_during_twenty_deliveries(serve, monkeypatch, busy_t
     wait_until(lambda: not pending(deployment))
     assert len(delivered(deployment.hooks)) == ALARMS
     assert set(delivered(deployment.hooks).values()) == {1}
+
+
+# -- an alarm whose row the database refuses, and a database that refuses all ---------------------
+
+
+TABLES = ("alarm", "alarm_history", "notification", "evaluator")
+
+
+@contextlib.contextmanager
+def refusing_writes(path, where):
+    """Have triggers refuse these writes: by event, table and condition."""
+    names = [f"refuse{number}" for number in range(len(where))]
+    database = open_database(path)
+    try:
+        with database.begin() as connection:
+            for name, (event, table, condition) in zip(names, where, strict=True):
+                connection.exec_driver_sql(
+                    f"create trigger {name} before {event} on {table} when {condition} "
+                    "begin select raise(abort, 'refused'); end"
+                )
+        yield
+        with database.begin() as connection:
+            for name in names:
+                connection.exec_driver_sql(f"drop trigger {name}")
+    finally:
+        database.dispose()
+
+
+def health(deployment):
+    answer = deployment.pool.request("GET", f"http://{deployment.server.address}/healthcheck")
+    return answer.status
+
+
+def judged_us(deployment):
+    return deployment.services.alarms.judged_us()
+
+
+def parked(deployment):
+    text = deployment.pool.request("GET", f"http://{deployment.server.address}/metrics").data
+    return b"thermostat_alarms_parked 1.0" in text.splitlines()
+
+
+def test_an_alarm_whose_row_is_refused_costs_the_others_nothing(serve, monkeypatch, caplog):
+    monkeypatch.setattr(parking, "FIRST_PAUSE_S", 0.2)
+    deployment = serve(QUICK)
+    hooks = deployment.hooks
+    (bad,) = alarms(deployment, "r", [f"{hooks.url}/bad"])
+    good = alarms(deployment, "r", [f"{hooks.url}/good"], ALARMS)
+    row = [("update", "alarm", f"old.alarm_id = '{bad}'")]
+    with refusing_writes(deployment.directory / "db", row):
+        breach(deployment, "r")
+        step_us = int(time.time() // 10 * 10 * 1e6)
+        wait_until(lambda: all(deployment.state(alarm_id) == "alarm" for alarm_id in good))
+        wait_until(lambda: parked(deployment))
+        wait_until(lambda: (judged_us(deployment) or 0) >= step_us)
+        wait_until(lambda: caplog.text.count("transitions are written one by one") >= 3)
+        assert health(deployment) == 200
+        assert caplog.text.count(f"Alarm {bad}: refused") == 1
+        assert deployment.state(bad) == "insufficient data"
+    wait_until(lambda: deployment.state(bad) == "alarm")
+    wait_until(lambda: len(hooks.calls) == 1 + ALARMS)
+    assert set(delivered(hooks).values()) == {1}
+    assert not parked(deployment)
+
+
+def test_a_database_that_refuses_everything_is_told(serve, monkeypatch):
+    monkeypatch.setattr(parking, "FIRST_PAUSE_S", 0.2)
+    deployment = serve(QUICK)
+    alarm_ids = alarms(deployment, "r", [deployment.hooks.url], 2)
+    wait_until(lambda: health(deployment) == 200)
+    everything = [(event, table, "true") for event in ("insert", "update") for table in TABLES]
+    with refusing_writes(deployment.directory / "db", everything):
+        breach(deployment, "r")
+        step_us = int(time.time() // 10 * 10 * 1e6)
+        wait_until(lambda: health(deployment) == 503)
+        time.sleep(1.0)
+        assert health(deployment) == 503
+        assert (judged_us(deployment) or 0) < step_us
+    wait_until(lambda: len(deployment.hooks.calls) == 2)
+    wait_until(lambda: health(deployment) == 200)
+    wait_until(lambda: judged_us(deployment) >= step_us)
+    assert set(delivered(deployment.hooks).values()) == {1}
+    for alarm_id in alarm_ids:
+        assert deployment.history(alarm_id).count("state transition") == 1

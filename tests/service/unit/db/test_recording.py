@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tests.service.alarm_support import ALICE, NOW_US, make_alarm, make_transition, told
-from thermostat.alarms.model import State
+from thermostat.alarms.model import RefusedTransition, State
 from thermostat.db.tables import ALARM, HISTORY, NOTIFICATION
 from thermostat.db.writing import writer
 
@@ -279,3 +279,52 @@ class TestRecurring:
         assert alarms.record_all([stale, next_one]) == [False, False]
         assert alarms.find("a1") == alarm
         assert not outbox.due(NOW_US + 1, 10)
+
+
+class TestRefused:
+    """What cannot be written for what is in it, and what cannot while nothing can."""
+
+    @staticmethod
+    def _refuse(engine, alarm_id):
+        """Have the database refuse to change one alarm's row."""
+        if engine.dialect.name == "sqlite":
+            statements = [
+                "create trigger refuse before update on alarm "
+                f"when old.alarm_id = '{alarm_id}' begin select raise(abort, 'no'); end"
+            ]
+        else:
+            statements = [f"alter table alarm add check (alarm_id != '{alarm_id}' or revision < 2)"]
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+
+    def test_one_alarm(self, engine, alarms, alarm):
+        other = make_alarm(alarm_id="a2")
+        alarms.create(other, ALICE)
+        self._refuse(engine, "a1")
+        with pytest.raises(RefusedTransition, match="IntegrityError"):
+            alarms.record(make_transition(alarm))
+        assert alarms.find("a1") == alarm
+        assert alarms.record(make_transition(other))
+
+    @pytest.mark.parametrize(
+        "changes", [{"timestamp_us": 2**70}, {"reason": "\ud800"}, {"reason_data": {"a": object()}}]
+    )
+    def test_what_no_database_takes(self, alarms, alarm, changes):
+        with pytest.raises(RefusedTransition):
+            alarms.record(msgspec.structs.replace(make_transition(alarm), **changes))
+        assert alarms.find("a1") == alarm
+
+    def test_a_database_that_is_broken(self, engine, alarms, alarm):
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"drop table {HISTORY.name}")
+        with pytest.raises(SQLAlchemyError):
+            alarms.record(make_transition(alarm))
+
+    def test_a_definition_that_cannot_be_read_costs_the_others_nothing(self, engine, alarms):
+        for alarm_id in ("a1", "a2"):
+            alarms.create(make_alarm(alarm_id=alarm_id), ALICE)
+        with engine.begin() as connection:
+            connection.exec_driver_sql("update alarm set rule = '{}' where alarm_id = 'a1'")
+        assert [one.alarm_id for one in alarms.standing()] == ["a2"]
+        assert [one.alarm_id for one in alarms.standing_of({"a1", "a2"})] == ["a2"]

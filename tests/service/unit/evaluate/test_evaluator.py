@@ -9,7 +9,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.service.unit.evaluate.world import batch_of, make_alarm
-from thermostat.alarms.rules import Statistic
+from thermostat.alarms.model import RefusedTransition, State
+from thermostat.alarms.rules import AlarmRef, AllOf, CompositeRule, Not, Statistic
+from thermostat.evaluate import loop, parking
 from thermostat.evaluate.engine import Engine
 from thermostat.evaluate.loop import Evaluator
 from thermostat.evaluate.pool import Pool
@@ -26,6 +28,9 @@ class Alarms:
         self.recorded = []
         self.noted = []
         self.broken = set()
+        self.is_down = False
+        self.error = OSError("disk I/O error")
+        self.tried = 0
 
     def standing(self):
         return [alarm.standing for alarm in self.alarms.values() if alarm.enabled]
@@ -39,21 +44,27 @@ class Alarms:
 
     def record(self, transition):
         if transition.alarm_id in self.broken:
-            raise OSError("disk I/O error")
+            self.tried += 1
+            raise self.error
         if not transition.quiet:
             self.recorded.append(transition)
         return True
 
     def record_all(self, transitions):
         if self.broken & {transition.alarm_id for transition in transitions}:
-            raise OSError("disk I/O error")
+            raise self.error
         return [self.record(transition) for transition in transitions]
 
     def judged_us(self):
         return self.noted[-1] if self.noted else None
 
     def note_judged(self, judged_us):
+        self.try_writing()
         self.noted.append(judged_us)
+
+    def try_writing(self):
+        if self.is_down:
+            raise OSError("disk I/O error")
 
 
 class World:
@@ -68,7 +79,7 @@ class World:
         self.store.subscribe(self.evaluator.described)
 
     def report(self, volume, group="web"):
-        """One member reports the step that has just begun."""
+        """One member reports the step that has just begun; its time is given."""
         now_s = int(time.time()) // 10 * 10
         sample = Sample(
             name="cpu_util",
@@ -82,6 +93,15 @@ class World:
         )
         batch = self.store.append(batch_of(self.store.intern([sample]), [sample]))
         self.evaluator.stored(batch)
+        return now_s * 1_000_000
+
+    def refuse(self, *alarm_ids):
+        self.alarms.error = RefusedTransition("IntegrityError")
+        self.alarms.broken |= set(alarm_ids)
+
+    @property
+    def parked(self):
+        return self.gauge("thermostat_alarms_parked")
 
     def gauge(self, name):
         return self.registry.get_sample_value(name)
@@ -121,6 +141,111 @@ def test_a_transition_that_cannot_be_written_delays_no_other_and_is_written_late
     one.alarms.broken.clear()
     wait_until(lambda: one.states("bad") == ["alarm"])
     wait_until(lambda: one.evaluator.check() is None)
+
+
+class TestRefused:
+    @pytest.mark.parametrize("others", ["change too", "change not"])
+    def test_is_parked_and_written_later(self, world, monkeypatch, caplog, others):
+        monkeypatch.setattr(parking, "FIRST_PAUSE_S", 0.2)
+        said = {"state_reason": "because", "state": State.OK}
+        names = CompositeRule(expression=Not(AllOf((AlarmRef("bad"), AlarmRef("bad")))))
+        one = world(
+            make_alarm("bad", **said),
+            make_alarm("good", **said, threshold=50.0 if others == "change too" else 100.0),
+            make_alarm("names it", rule=names, state_reason="because", state=State.ALARM),
+        )
+        one.refuse("bad")
+        step_us = one.report(99.0)
+        one.evaluator.start()
+        failed = []
+        wait_until(
+            lambda: (
+                failed.append(one.evaluator.check())
+                or (one.alarms.tried >= 3 and one.alarms.noted and one.alarms.noted[-1] >= step_us)
+            )
+        )
+        assert set(failed) == {None}
+        assert one.states("good") == (["alarm"] if others == "change too" else [])
+        assert one.states("names it") == []
+        assert len([record for record in caplog.records if record.exc_info]) == 1
+        one.alarms.broken.clear()
+        wait_until(lambda: one.states("bad") == ["alarm"])
+        wait_until(lambda: one.states("names it") == ["ok"])
+        assert one.parked == 0
+
+    def test_an_edit_is_followed_at_once(self, world):
+        one = world(make_alarm("bad"), make_alarm("gone"))
+        one.refuse("bad", "gone")
+        one.report(99.0)
+        one.evaluator.start()
+        wait_until(lambda: one.parked == 2)
+        one.alarms.broken.clear()
+        one.alarms.alarms["bad"] = make_alarm("bad", revision=2)
+        del one.alarms.alarms["gone"]
+        one.evaluator.alarm_changed("bad")
+        one.evaluator.alarm_changed("gone")
+        wait_until(lambda: one.states("bad") == ["alarm"], parking.FIRST_PAUSE_S / 2)
+        assert one.parked == 0
+
+    def test_an_edit_that_comes_between_is_not_parked(self, world, monkeypatch):
+        one = world(make_alarm("bad"))
+        one.refuse("bad")
+        record = one.alarms.record
+
+        def edited(transition):
+            one.alarms.alarms["bad"] = make_alarm("bad", revision=2)
+            one.evaluator.alarm_changed("bad")
+            one.alarms.broken.clear() if transition.revision == 2 else None
+            return record(transition)
+
+        monkeypatch.setattr(one.alarms, "record", edited)
+        one.report(99.0)
+        one.evaluator.start()
+        wait_until(lambda: one.states("bad") == ["alarm"], parking.FIRST_PAUSE_S / 2)
+        assert one.parked == 0
+
+    @pytest.mark.parametrize("fault", ["nothing is written", "too many are"])
+    def test_where_it_is_the_database_none_is_parked(self, world, monkeypatch, fault):
+        monkeypatch.setattr(loop, "RETRY_S", 0.01)
+        ids = [f"a{number}" for number in range(loop.MOST_ALONE + (fault == "too many are"))]
+        one = world(*map(make_alarm, ids))
+        one.refuse(*ids)
+        one.alarms.is_down = fault == "nothing is written"
+        one.report(99.0)
+        one.evaluator.start()
+        wait_until(lambda: one.alarms.tried > 5 * len(ids))
+        assert one.parked == 0
+        assert "all are refused" in one.evaluator.check()
+        one.alarms.broken.clear()
+        one.alarms.is_down = False
+        wait_until(lambda: all(map(one.states, ids)))
+        wait_until(lambda: one.evaluator.check() is None)
+
+    def test_many_are_parked_where_another_is_written(self, world):
+        ids = [f"a{number}" for number in range(loop.MOST_ALONE + 1)]
+        one = world(*map(make_alarm, ids), make_alarm("good"))
+        one.refuse(*ids)
+        one.report(99.0)
+        one.evaluator.start()
+        wait_until(lambda: one.parked == len(ids))
+        assert one.evaluator.check() is None
+
+    def test_pauses_grow_until_it_is_written(self):
+        lot, now_s, pauses = parking.Parking(), 0.0, []
+        for _ in range(30):
+            lot.park("a", now_s)
+            begun_s = now_s
+            while not lot.due(now_s):
+                now_s += 1.0
+            pauses.append(now_s - begun_s)
+        assert pauses[:4] == [5.0, 10.0, 20.0, 40.0]
+        assert pauses[-1] == parking.LONGEST_PAUSE_S
+        lot.park("a", now_s)
+        lot.forget(["a", "b"])
+        assert not len(lot)
+        assert "a" not in lot
+        lot.park("a", now_s)
+        assert lot.due(now_s + parking.FIRST_PAUSE_S) == {"a"}
 
 
 def test_an_alarm_that_cannot_be_judged_costs_the_others_nothing(world, monkeypatch):
