@@ -58,8 +58,11 @@ def _run(engine: Engine, options: argparse.Namespace) -> int:
     check_schema(engine)
     deliveries = Deliveries(engine)
     if options.command == "list":
-        found = deliveries.list(_chosen(options, STUCK), Page(NEWEST_FIRST, limit=options.limit))
+        chosen = _chosen(options, STUCK)
+        found = deliveries.list(chosen, Page(NEWEST_FIRST, limit=options.limit))
         _show(found, options.format)
+        if len(found) == options.limit and (known := deliveries.count(chosen)) > len(found):
+            _hint(f"the newest {len(found)} of {known}; --limit {known} shows all")
         return 0 if found else 1
     now_us = int(time.time() * 1_000_000)
     if options.command == "retry":
@@ -92,7 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--scheme", help="those whose URL has this scheme")
     commands = parser.add_subparsers(dest="command", required=True, metavar="list|retry|drop")
     of_list = _command(commands, common, "list", "show notifications, by default pending and dead")
-    of_list.add_argument("--limit", type=_count, default=100, help="how many at most (%(default)s)")
+    of_list.add_argument(
+        "--limit", type=_count, default=100, help="how many at most, the newest ones (%(default)s)"
+    )
     of_list.add_argument("--format", choices=("table", "json"), default="table")
     for name, what in (
         ("retry", "send notifications again, with a new deadline: pending, dead or dropped ones"),
@@ -179,8 +184,12 @@ def _row(one: Delivery) -> dict[str, Any]:
 
 
 def _fail(reason: str, status: int) -> int:
-    print(f"thermostat-notify: {reason}", file=sys.stderr)
+    _hint(reason)
     return status
+
+
+def _hint(text: str) -> None:
+    print(f"thermostat-notify: {text}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -105,6 +105,12 @@ class Deliveries:
             )
             return [Delivery(**row._mapping) for row in rows]
 
+    def count(self, chosen: Chosen) -> int:
+        """Give how many these notifications are."""
+        query = select(func.count()).select_from(NOTIFICATION).where(*_conditions(chosen))
+        with self._reads.begin() as connection:
+            return connection.execute(query).scalar_one()
+
     def retry(self, chosen: Chosen, now_us: int) -> int:
         """Have these sent again from now on, with a new deadline; give how many they are.
 

@@ -91,6 +91,17 @@ def test_list_is_restricted(run, arguments, found):
     assert len(shown.splitlines()) == 1 + found
 
 
+@pytest.mark.usefixtures("stuck")
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_list_says_what_it_leaves_out(configuration, capsys, form):
+    command = ["list", *configuration, "--format", form]
+    assert notify.main([*command, "--limit", "1"]) == 0
+    hint = capsys.readouterr().err
+    assert hint == "thermostat-notify: the newest 1 of 2; --limit 2 shows all\n"
+    assert notify.main([*command, "--limit", "2"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_dead_ones_are_delivered_after_a_retry(run, notifier, make_hook):
     hook = make_hook(lambda _call: Answer(410))
     notifier.start()

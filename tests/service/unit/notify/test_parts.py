@@ -55,7 +55,19 @@ class TestBackoff:
     def test_retry_after_beyond_the_deadline_means_the_deadline(self):
         assert next_s(1, retry_after_s=1e9) == 3600.0
 
+    @given(failures=st.integers(1, 10_000), seed=st.integers())
+    def test_the_last_attempt_is_at_the_deadline(self, failures, seed):
+        assert 3599.0 <= next_s(failures, now_s=3599.0, seed=seed) <= 3600.0
+
+    @given(seed=st.integers())
+    def test_nothing_is_given_up_before_its_deadline(self, seed):
+        now_s, failures = 0.0, 0
+        while (later_s := next_s(failures + 1, now_s=now_s, seed=seed + failures)) is not None:
+            now_s, failures = later_s, failures + 1
+        assert now_s == 3600.0
+
     def test_ends_at_the_deadline(self):
+        assert next_s(9, now_s=3600.0) is None
         assert next_s(9, now_s=3700.0) is None
 
 
