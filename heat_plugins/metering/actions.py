@@ -8,13 +8,16 @@ An action names a resource by its name in the template, or by its reference (`Re
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from heat.engine import function
+from heat.engine.hot import functions
 
 URL_ATTRIBUTES = ("AlarmUrl", "alarm_url")
 """What scaling policies call their pre-signed URL: the AWS one, then OS::Heat::ScalingPolicy."""
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_NEEDS_HOST = re.compile(r"(trust\+)?https?://", re.IGNORECASE)
 
 
 def written(raw: Any) -> Iterator[str]:
@@ -33,6 +36,16 @@ def written(raw: Any) -> Iterator[str]:
             yield action
 
 
+def referenced(stack: Any, raw: Any) -> Any:
+    """Give the resource of the stack that `get_resource` or `Ref` names; None: it is neither."""
+    if isinstance(raw, function.Macro):
+        raw = raw.parsed
+    if not isinstance(raw, functions.GetResource):
+        return None
+    *_others, target = raw.dependencies("")
+    return stack[target.name]
+
+
 def depends_on_resources(raw: Any) -> bool:
     """Tell whether a value's functions need a resource of the stack."""
     return any(True for _ in function.dependencies(raw))
@@ -47,6 +60,15 @@ def check(stack: Any, action: str) -> None:
     """Raise ValueError, which says why, if this action cannot work."""
     if not is_url(action):
         _target(stack, action)
+    elif _NEEDS_HOST.match(action) and not _host_of(action):
+        raise ValueError("its URL names no host")
+
+
+def _host_of(action: str) -> str | None:
+    try:
+        return urlsplit(action).hostname
+    except ValueError:
+        return None
 
 
 def url(stack: Any, action: str) -> str:
@@ -79,8 +101,13 @@ def _target(stack: Any, action: str) -> tuple[Any, str]:
     target = stack[action] if action in stack else stack.resource_by_refid(action)
     if target is None:
         raise ValueError(f'"{action}" is neither a URL nor the name of a resource in this stack')
+    return target, url_attribute(target)
+
+
+def url_attribute(target: Any) -> str:
+    """Give the name of the attribute that is a resource's URL. Raises ValueError."""
     for attribute in URL_ATTRIBUTES:
         if attribute in target.attributes_schema:
-            return target, attribute
+            return attribute
     missing = " nor ".join(URL_ATTRIBUTES)
-    raise ValueError(f'resource "{action}" ({target.type()}) has neither attribute {missing}')
+    raise ValueError(f'resource "{target.name}" ({target.type()}) has neither attribute {missing}')

@@ -10,9 +10,12 @@ from heat.common.i18n import _
 from heat.engine import attributes, constraints, properties, resource, support
 
 from . import actions, client
-from .validation import Validated, is_literal
+from .validation import CronExpression, Validated, is_literal
 
 _Schema = properties.Schema
+MOST = 100
+"""How many actions, or spans of time, the service takes."""
+MAX_DESCRIPTION = 10_000
 
 COMMON_PROPERTIES = (
     ALARM_ACTIONS, OK_ACTIONS, INSUFFICIENT_DATA_ACTIONS,
@@ -33,6 +36,8 @@ QUEUES = {
 """The property for queues beside each one for actions."""
 QUEUE_URL = "trust+zaqar://?queue_name="
 """What the alarm service calls a queue, before its name."""
+MAY_EXIST = "may_exist"
+"""The resource's datum that says that the service was asked to create it, and never answered."""
 
 TIME_CONSTRAINT_KEYS = (
     NAME, START, DURATION, TIMEZONE, TIME_CONSTRAINT_DESCRIPTION,
@@ -50,6 +55,7 @@ def _actions_schema(state: str) -> Any:
         )
         % state,
         schema=_Schema(_Schema.STRING),
+        constraints=[constraints.Length(max=MOST)],
         default=[],
         update_allowed=True,
     )
@@ -101,11 +107,16 @@ common_properties_schema = {
         schema=_Schema(
             _Schema.MAP,
             schema={
-                NAME: _Schema(_Schema.STRING, _("Name of the span."), required=True),
+                NAME: _Schema(
+                    _Schema.STRING,
+                    _("Name of the span."),
+                    constraints=[constraints.Length(min=1, max=255)],
+                    required=True,
+                ),
                 START: _Schema(
                     _Schema.STRING,
                     _("When the span begins, as a cron expression."),
-                    constraints=[constraints.CustomConstraint("cron_expression")],
+                    constraints=[CronExpression()],
                     required=True,
                 ),
                 DURATION: _Schema(
@@ -119,9 +130,14 @@ common_properties_schema = {
                     _("Time zone of the cron expression, such as Europe/Madrid; none: UTC."),
                     constraints=[constraints.CustomConstraint("timezone")],
                 ),
-                TIME_CONSTRAINT_DESCRIPTION: _Schema(_Schema.STRING, _("Description of the span.")),
+                TIME_CONSTRAINT_DESCRIPTION: _Schema(
+                    _Schema.STRING,
+                    _("Description of the span."),
+                    constraints=[constraints.Length(max=MAX_DESCRIPTION)],
+                ),
             },
         ),
+        constraints=[constraints.Length(max=MOST)],
         default=[],
         update_allowed=True,
     ),
@@ -131,7 +147,12 @@ common_properties_schema = {
         default=True,
         update_allowed=True,
     ),
-    DESCRIPTION: _Schema(_Schema.STRING, _("Description of the alarm."), update_allowed=True),
+    DESCRIPTION: _Schema(
+        _Schema.STRING,
+        _("Description of the alarm."),
+        constraints=[constraints.Length(max=MAX_DESCRIPTION)],
+        update_allowed=True,
+    ),
 }
 
 
@@ -205,11 +226,15 @@ class BaseAlarm(Validated, resource.Resource):
         raw = self.properties.data.get(name)
         if not self.stack.strict_validate and not is_literal(raw):
             return
-        for action in actions.written(raw):
-            try:
+        items = raw if isinstance(raw, list) else ()
+        targets = [actions.referenced(self.stack, item) for item in items]
+        try:
+            for action in actions.written(raw):
                 actions.check(self.stack, action)
-            except ValueError as error:
-                raise self.property_error([name], str(error)) from error
+            for target in filter(None, targets):
+                actions.url_attribute(target)
+        except ValueError as error:
+            raise self.property_error([name], str(error)) from error
 
     def add_dependencies(self, deps: Any) -> None:
         """Let an alarm follow the resources that its actions name: their URLs must exist first."""
@@ -223,7 +248,11 @@ class BaseAlarm(Validated, resource.Resource):
 
     def handle_create(self) -> None:
         """Create the alarm."""
-        alarm = self.client().create(self.definition(self.properties))
+        try:
+            alarm = self.client().create(self.definition(self.properties))
+        except client.AlarmServiceSilent:
+            self.data_set(MAY_EXIST, "yes")
+            raise
         self.resource_id_set(alarm["alarm_id"])
 
     def handle_update(self, json_snippet: Any, tmpl_diff: Any, prop_diff: Any) -> None:  # noqa: ARG002
@@ -248,9 +277,12 @@ class BaseAlarm(Validated, resource.Resource):
 
     def handle_delete(self) -> None:
         """Delete the alarm; one that is gone already is fine."""
-        if self.resource_id is not None:
+        ids = [] if self.resource_id is None else [self.resource_id]
+        if MAY_EXIST in self.data():
+            ids += self.client().ids_of(self.physical_resource_name())
+        for alarm_id in ids:
             with self.client_plugin().ignore_not_found:
-                self.client().delete(self.resource_id)
+                self.client().delete(alarm_id)
 
     def needs_replace_failed(self) -> bool:
         """Keep an alarm whose last update failed: the next update puts it right in place."""

@@ -2,17 +2,20 @@
 """The client of the alarm service: Aodh's v2 API at the catalogue's `alarming` endpoint.
 
 heat.common.exception.Error
-└── AlarmServiceError    the service refused, failed or could not be reached
-    └── AlarmNotFound    there is no such alarm in the project
+└── AlarmServiceError      the service refused, failed or could not be reached
+    ├── AlarmNotFound      there is no such alarm in the project
+    └── AlarmServiceSilent it was asked and did not answer: it may have done what it was asked
 """
 
 from typing import Any
+from urllib.parse import urlencode
 
 from heat.common import exception
 from heat.engine.clients import client_plugin
 from keystoneauth1 import adapter
 from keystoneauth1 import exceptions as keystone_exceptions
 from oslo_config import cfg
+from urllib3.exceptions import NewConnectionError
 
 SERVICE_TYPE = "alarming"
 OPTIONS = "aodh"
@@ -29,6 +32,10 @@ class AlarmNotFound(AlarmServiceError):  # noqa: N818 - named as in Heat's other
     """There is no such alarm in the project."""
 
 
+class AlarmServiceSilent(AlarmServiceError):  # noqa: N818 - it names what the service was
+    """The alarm service was asked and did not answer: it may have done what it was asked."""
+
+
 class AlarmClient:
     """Creates, reads, replaces and deletes alarms; each method is one request."""
 
@@ -37,8 +44,14 @@ class AlarmClient:
 
     def create(self, definition: dict[str, Any]) -> dict[str, Any]:
         """Create an alarm and give it back as the service keeps it."""
-        answer: dict[str, Any] = self._call("POST", "/v2/alarms", definition).json()
+        # Sent once: a second time would make a second alarm.
+        answer: dict[str, Any] = self._call("POST", "/v2/alarms", definition, retries=0).json()
         return answer
+
+    def ids_of(self, name: str) -> list[str]:
+        """Give the ids of the project's alarms of this name."""
+        query = urlencode({"q.field": "name", "q.op": "eq", "q.value": name})
+        return [alarm["alarm_id"] for alarm in self._call("GET", f"/v2/alarms?{query}").json()]
 
     def get(self, alarm_id: str) -> dict[str, Any]:
         """Give the alarm as it is now."""
@@ -53,8 +66,16 @@ class AlarmClient:
         """Delete the alarm with its history."""
         self._call("DELETE", f"/v2/alarms/{alarm_id}")
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        options = {} if body is None else {"json": body}
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        retries: int | None = None,
+    ) -> Any:
+        options: dict[str, Any] = {} if body is None else {"json": body}
+        if retries is not None:
+            options["connect_retries"] = retries
         try:
             # Not logged, even at debug level: actions carry the signatures of pre-signed URLs.
             answer = self._http.request(
@@ -65,7 +86,8 @@ class AlarmClient:
                 f"The alarm service is not in the catalogue: {error}"
             ) from error
         except keystone_exceptions.ClientException as error:
-            raise AlarmServiceError(f"The alarm service cannot be reached: {error}") from error
+            kind = AlarmServiceSilent if _was_sent(error) else AlarmServiceError
+            raise kind(f"The alarm service cannot be reached: {error}") from error
         if answer.status_code == 404:
             raise AlarmNotFound(_fault(answer))
         if answer.status_code >= 400:
@@ -113,6 +135,13 @@ class AlarmingClientPlugin(client_plugin.ClientPlugin):
     @property
     def _interface(self) -> str:
         return str(self._get_client_option(OPTIONS, "endpoint_type"))
+
+
+def _was_sent(error: Exception) -> bool:
+    """Tell whether a request may have gone out: whether a connection was made."""
+    cause = error.__cause__ or error.__context__
+    inner = cause.args[0] if cause is not None and cause.args else None
+    return not isinstance(getattr(inner, "reason", None), NewConnectionError)
 
 
 def _fault(answer: Any) -> str:

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """OS::Metering::CompositeAlarm: rules and other alarms, joined by and, or and not."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from heat.common.i18n import _
-from heat.engine import constraints, function, properties
+from heat.engine import constraints, properties
 
-from . import alarm_base, expression
-from .validation import is_literal
+from . import alarm_base, expression, references
+from .validation import Wrong
 
 _Schema = properties.Schema
 
 
-class CompositeAlarm(alarm_base.BaseAlarm):
+class CompositeAlarm(references.RefersToAlarms, alarm_base.BaseAlarm):
     """An alarm over several rules, and over other alarms.
 
     `composite_rule` nests rules within `and`, `or` and `not`. While the alarm that `suppressor`
@@ -47,26 +47,43 @@ class CompositeAlarm(alarm_base.BaseAlarm):
         **alarm_base.common_properties_schema,
     }
 
+    related = (COMPOSITE_RULE,)
+
     def rule(self, props: Mapping[str, Any]) -> dict[str, Any]:
         """Give the API's composite rule for these properties."""
-        try:
-            rule = expression.api_rule(props[self.COMPOSITE_RULE], self.context)
-        except expression.RuleError as error:
-            raise self.property_error([self.COMPOSITE_RULE, *error.path], str(error)) from error
+        self.check_agreement(props)
+        rule = expression.api_rule(props[self.COMPOSITE_RULE], self.context)
         if props[self.SUPPRESSOR]:
             rule[self.SUPPRESSOR] = props[self.SUPPRESSOR]
         return rule
 
-    def validate(self) -> None:
-        """Refuse a rule that is wrong anywhere."""
-        super().validate()
-        self.rule(self.properties)
+    def disagreement(self, values: Any) -> Wrong | None:
+        """Tell which part of the rule is wrong, and why."""
+        try:
+            expression.api_rule(values[self.COMPOSITE_RULE], self.context)
+        except expression.RuleError as error:
+            return [self.COMPOSITE_RULE, *error.path], str(error)
+        return None
 
-    def _validate_literals(self) -> None:
-        super()._validate_literals()
-        written = self.properties.data.get(self.COMPOSITE_RULE)
-        if written is not None and is_literal(written):
-            self.rule({self.COMPOSITE_RULE: function.resolve(written), self.SUPPRESSOR: None})
+    def alarm_references(self) -> Iterator[references.Written]:
+        """Give the references as the template has them."""
+        data = self.properties.data
+        yield from _named((self.COMPOSITE_RULE,), data.get(self.COMPOSITE_RULE))
+        if data.get(self.SUPPRESSOR) is not None:
+            yield [self.SUPPRESSOR], data[self.SUPPRESSOR]
+
+
+def _named(path: tuple[Any, ...], raw: Any) -> Iterator[references.Written]:
+    """Give the references to alarms within a rule as the template has it."""
+    if isinstance(raw, Mapping):
+        for name, inner in raw.items():
+            if name == "alarm_id":
+                yield [*path, name], inner
+            else:
+                yield from _named((*path, name), inner)
+    elif isinstance(raw, list):
+        for place, inner in enumerate(raw):
+            yield from _named((*path, place), inner)
 
 
 def resource_mapping() -> dict[str, type[CompositeAlarm]]:

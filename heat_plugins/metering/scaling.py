@@ -102,9 +102,10 @@ def breach_of(details: Any) -> float | None:
     value, threshold = _number(data.get("most_recent")), _number(data.get("threshold"))
     if value is None or threshold is None:
         return None
-    is_upper = data.get("comparison_operator") not in {"lt", "le"}
+    is_upper = data.get("comparison_operator") not in ("lt", "le")
     breach = value - threshold if is_upper else threshold - value
-    return None if math.isnan(breach) else breach
+    # 70.1 - 50 is a little less than 20.1: a bound is meant as it is written.
+    return None if math.isnan(breach) else float(f"{breach:.12g}")
 
 
 def _number(value: Any) -> float | None:

@@ -26,8 +26,8 @@ from .waiting import Waiting
 LOG = logging.getLogger(__name__)
 _Schema = properties.Schema
 
-POLL_S = 2.0
-"""A signal that waits looks at the group this often, in seconds."""
+POLL_S, LONGEST_POLL_S = 2.0, 15.0
+"""A signal that waits looks at the group this often, in seconds: at first, and in the end."""
 LONGEST_WAIT_S = 3600.0
 """After so many seconds a signal that waits is given up."""
 MOST_ACTIVITIES = 20
@@ -213,6 +213,11 @@ class ScalingPolicy(Validated, heat_policy.AutoScalingPolicy):
             outcome = self._follow(details)
         except exception.NotFound as error:
             outcome = _Outcome("no_group", str(error))
+        except resource.NoActionRequired:
+            raise
+        except Exception as error:
+            LOG.exception("Policy %s: a signal failed", self.name)
+            outcome = _Outcome("failed", f"the signal could not be followed: {error}")
         if outcome is None or not self._noted(outcome):
             raise resource.NoActionRequired(res_name=self.name, reason="it is no news")
         return outcome.reason
@@ -239,23 +244,27 @@ class ScalingPolicy(Validated, heat_policy.AutoScalingPolicy):
             waiting.end(self)
 
     def _wait(self, waiting: Waiting, details: Any, wait_s: float) -> _Outcome | None:
-        """Look at the group until it is free; give what became of the signal."""
-        until = time.time() + LONGEST_WAIT_S
+        """Look at the group until it is free, which may be in `wait_s`; give what came of it."""
+        until, pause_s = time.time() + LONGEST_WAIT_S, POLL_S
         while time.time() < until:
-            time.sleep(min(max(wait_s, 0.1), POLL_S))
+            time.sleep(max(0.1, min(wait_s or pause_s, LONGEST_POLL_S)))
+            pause_s = min(1.5 * pause_s, LONGEST_POLL_S)
             _stack, policy = self._reloaded()  # a resource lives only as long as its stack
             if policy is None or not waiting.goes_on(policy):
                 return None
-            decision, seen = policy._decide(details)
-            wait_s = decision.wait_s or POLL_S
-            if decision.verdict is scaling.Verdict.WAIT:
-                continue
             try:
-                return policy._take_up(waiting, details, decision, seen)
+                decision, seen = policy._decide(details)
+                wait_s = decision.wait_s
+                if decision.verdict is not scaling.Verdict.WAIT:
+                    return policy._take_up(waiting, details, decision, seen)
             except resource.NoActionRequired:
-                continue  # somebody else was quicker: the group is busy again
+                pass  # somebody else was quicker: the group is busy again
+            except exception.NotFound:
+                raise
             except client.AlarmServiceError as error:
                 LOG.warning("Policy %s: is the alarm as it was? %s", self.name, error)
+            except Exception:  # the message bus or the database may be back soon
+                LOG.exception("Policy %s: a signal that waits looks again later", self.name)
         return _Outcome("given_up", f"the group was not free within {LONGEST_WAIT_S:.0f} s")
 
     def _take_up(

@@ -118,6 +118,7 @@ properties_schema = {
                 ),
             },
         ),
+        constraints=[constraints.Length(max=100)],
         default=[],
         update_allowed=True,
     ),

@@ -3,12 +3,17 @@
 
 import math
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+from croniter import CroniterError, croniter
 from heat.common import exception
 from heat.common.i18n import _
 from heat.engine import constraints, function, properties
 
+CRON_FIELDS = 5
+SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+"""Any time: an expression that comes before it comes before every later time."""
 Wrong = tuple[list[Any], str]
 """The path of a property that is wrong, and why."""
 
@@ -25,7 +30,35 @@ class Finite(constraints.Constraint):
         return str(_("%s is not a finite number") % value)
 
     def _is_valid(self, value: Any, schema: Any, context: Any) -> bool:  # noqa: ARG002 - Heat's form
-        return math.isfinite(constraints.Schema.str_to_num(value))
+        number = constraints.Schema.str_to_num(value)
+        return not isinstance(number, bool) and math.isfinite(number)
+
+    def _constraint(self) -> bool:
+        return True
+
+
+class CronExpression(constraints.Constraint):
+    """Refuses what the service does not take: seconds or years, and what never comes."""
+
+    valid_types = (constraints.Schema.STRING_TYPE,)
+
+    def _str(self) -> str:
+        return str(_("The value must be a cron expression of %s fields.") % CRON_FIELDS)
+
+    def _err_msg(self, value: Any) -> str:
+        return str(
+            _("%(value)r is not a cron expression of %(fields)s fields, or never comes")
+            % {"value": value, "fields": CRON_FIELDS}
+        )
+
+    def _is_valid(self, value: Any, schema: Any, context: Any) -> bool:  # noqa: ARG002 - Heat's form
+        if len(value.split()) not in {1, CRON_FIELDS}:
+            return False
+        try:
+            croniter(value, SOME_TIME).get_prev(datetime)
+        except CroniterError:
+            return False
+        return True
 
     def _constraint(self) -> bool:
         return True
@@ -54,7 +87,7 @@ class Validated:
     def validate(self) -> Any:
         """Refuse wrong values, and properties that do not go together."""
         result = super().validate()  # type: ignore[misc]
-        self._check_agreement(self.properties)
+        self.check_agreement(self.properties)
         return result
 
     def validate_template(self) -> Any:
@@ -74,6 +107,12 @@ class Validated:
         )
         return error
 
+    def check_agreement(self, values: Mapping[str, Any]) -> None:
+        """Raise the property error where properties do not go together."""
+        wrong = self.disagreement(values)
+        if wrong is not None:
+            raise self.property_error(*wrong)
+
     def _validate_literals(self) -> None:
         data = self.properties.data
         schema = {
@@ -88,12 +127,7 @@ class Validated:
         except exception.StackValidationFailed as refused:
             raise self.property_error(refused.path, refused.error_message) from refused
         if schema.keys() >= set(self.related):
-            self._check_agreement(known)
-
-    def _check_agreement(self, values: Mapping[str, Any]) -> None:
-        wrong = self.disagreement(values)
-        if wrong is not None:
-            raise self.property_error(*wrong)
+            self.check_agreement(known)
 
 
 def is_literal(value: Any) -> bool:

@@ -10,6 +10,7 @@ import threading
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
+from urllib.parse import parse_qs
 
 
 class AlarmService:
@@ -21,6 +22,8 @@ class AlarmService:
         self.tokens: set[str] = set()
         self.fault: tuple[int, dict[str, Any]] | None = None
         """What to answer instead, once: a status and a body."""
+        self.is_silent = False
+        """Whether it hangs up once it has done what it was asked."""
         service = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -32,6 +35,8 @@ class AlarmService:
                 service.tokens.add(self.headers["X-Auth-Token"])
                 service.calls.append((self.command, self.path))
                 status, answer = service._handle(self.command, self.path, body)
+                if service.is_silent:
+                    return
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.end_headers()
@@ -69,6 +74,9 @@ class AlarmService:
             fault, self.fault = self.fault, None
             return fault
         alarm_id = path.removeprefix("/v2/alarms").lstrip("/")
+        if alarm_id.startswith("?"):
+            (name,) = parse_qs(alarm_id[1:])["q.value"]
+            return 200, [alarm for alarm in self.alarms.values() if alarm["name"] == name]
         if method == "POST":
             alarm_id = str(uuid.uuid4())
             state = {"state": "insufficient data", "state_reason": "Not evaluated yet"}

@@ -170,6 +170,7 @@ class TestActions:
             ("ScaleUpp", '"ScaleUpp" is neither a URL nor the name of a resource in this stack'),
             ("Group", '"Group" (OS::Heat::TestResource) has neither attribute AlarmUrl'),
             ("AlarmHigh", '"AlarmHigh" (OS::Metering::Alarm) has neither attribute AlarmUrl'),
+            ({"Ref": "Group"}, '"Group" (OS::Heat::TestResource) has neither attribute AlarmUrl'),
             ({"not": "a name"}, "must be a string"),
         ],
     )
@@ -247,6 +248,12 @@ WRONG = [
     ("query", [{"field": "flavor", "op": "eq", "value": "x"}], "does not match pattern"),
     ("query", [{"field": "source", "op": "like", "value": "x"}], "not an allowed value"),
     ("time_constraints", [{"name": "x", "start": "noon", "duration": "1"}], "start"),
+    ("time_constraints", [{"name": "x", "start": "0 0 0 * * *", "duration": "1"}], "5 fields"),
+    ("time_constraints", [{"name": "x", "start": "0 0 30 2 *", "duration": "1"}], "never comes"),
+    ("time_constraints", [{"name": "", "start": "0 0 * * *", "duration": "1"}], "out of range"),
+    ("description", "x" * 10_001, "out of range"),
+    ("query", [{"field": "source", "value": "x"}] * 101, "out of range"),
+    ("alarm_actions", ["https:///hook"], "names no host"),
     ("alarm_queues", "queue", "not a list"),
     ("alarm_queues", [""], "out of range"),
     ("ok_queues", ["q" * 65], "out of range"),
@@ -267,6 +274,20 @@ class TestValidation:
         assert "AlarmHigh" in str(refused.value)
         assert name in str(refused.value)
         assert cloud.alarm_service.calls == []
+
+    @pytest.mark.parametrize(
+        ("name", "value", "reason"),
+        [
+            ("datapoints_to_alarm", "9", "9 is more than evaluation_periods"),
+            ("clear_threshold", "1000", "must be at most the threshold"),
+        ],
+    )
+    @pytest.mark.parametrize("strict", [True, False], ids=["stack create", "template validate"])
+    def test_properties_that_do_not_go_together(self, cloud, name, value, reason, strict):
+        literal = {"evaluation_periods": "3", "threshold": 50, "comparison_operator": "gt"}
+        stack = cloud.parse(with_properties(**literal, **{name: value}), strict_validate=strict)
+        with pytest.raises(Exception, match=f"{name}: {reason}|{name}.*{reason}"):
+            stack.validate(validate_res_tmpl_only=not strict)
 
     def test_a_parameters_value_is_judged_when_it_is_known(self, cloud):
         template = copy.deepcopy(TEMPLATE)
@@ -424,6 +445,20 @@ class TestFailures:
         assert stack.state == ("CREATE", "FAILED")
         assert "The alarm service cannot be reached" in stack.status_reason
         assert alarm_service.url in stack.status_reason
+
+    def test_a_service_that_does_not_answer_is_asked_once(self, cloud, alarm_service):
+        """It may have done what it was asked: what it made then goes with the resource."""
+        alarm_service.is_silent = True
+        stack = cloud.create(TEMPLATE)
+        assert stack.state == ("CREATE", "FAILED")
+        assert "The alarm service cannot be reached" in stack.status_reason
+        assert len(alarm_service.alarms) == 1
+        alarm_service.is_silent = False
+        cloud.update(stack, TEMPLATE)
+        assert stack.state == ("UPDATE", "COMPLETE"), stack.status_reason
+        assert set(alarm_service.alarms) == {stack["AlarmHigh"].resource_id}
+        stack.delete()
+        assert alarm_service.alarms == {}
 
     def test_a_policys_signature_stays_out_of_the_reason(self, cloud, alarm_service):
         alarm_service.fault = (400, {})

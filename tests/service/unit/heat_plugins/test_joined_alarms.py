@@ -93,8 +93,48 @@ class TestCombination:
         assert name in error.path or name in str(error)
 
 
+class TestReferences:
+    """What they name is looked at before anything is made."""
+
+    @pytest.mark.parametrize(
+        ("ids", "said"),
+        [
+            ([{"get_resource": "high"}], "alarm_ids: must name at least 2 alarms"),
+            (
+                [{"get_resource": "high"}, {"get_resource": "high"}],
+                "alarm_ids[1]: names the same alarm again",
+            ),
+            (["one", "one"], "alarm_ids[1]: names the same alarm again"),
+        ],
+    )
+    @pytest.mark.parametrize("strict", [True, False], ids=["stack create", "template validate"])
+    def test_too_few(self, cloud, ids, said, strict):
+        assert said in str(refused(cloud, combination(alarm_ids=ids), strict_validate=strict))
+
+    def test_a_resource_that_is_no_alarm(self, cloud):
+        wanted = combination(alarm_ids=[{"get_resource": "high"}, {"get_resource": "random"}])
+        wanted["resources"]["random"] = {"type": "OS::Heat::RandomString"}
+        said = str(refused(cloud, wanted))
+        assert "alarm_ids[1]: random (OS::Heat::RandomString) is no alarm" in said
+
+    def test_an_alarm_that_there_is_not(self, cloud):
+        cloud.alarm_service.alarms["there"] = {"type": "x"}
+        said = str(refused(cloud, combination(alarm_ids=["there", "gone"])))
+        assert "alarm_ids[1]: Alarm gone not found" in said
+        rule = {"or": [CPU, {"not": {"alarm_id": "gone"}}]}
+        said = str(refused(cloud, composite(rule)))
+        assert "composite_rule.or[1].not.alarm_id: Alarm gone not found" in said
+        said = str(refused(cloud, composite({"or": [CPU, CPU]}, suppressor="gone")))
+        assert "suppressor: Alarm gone not found" in said
+
+    def test_while_the_service_is_down_nothing_is_looked_up(self, cloud):
+        cloud.alarm_service.stop()
+        cloud.parse(combination(alarm_ids=["one", "two"])).validate()
+
+
 class TestComposite:
     def test_rules_nest(self, cloud):
+        cloud.alarm_service.alarms |= {"another": {"type": "x"}, "quiet": {"type": "x"}}
         rule = {
             "or": [
                 {"and": [CPU, {"not": {"type": "threshold", **MEMORY}}]},

@@ -88,6 +88,7 @@ class TestSteps:
             ({"most_recent": 95.0, "threshold": 80, "comparison_operator": "gt"}, 15.0),
             ({"most_recent": 10.0, "threshold": 20, "comparison_operator": "lt"}, 10.0),
             ({"most_recent": 30.0, "threshold": 20, "comparison_operator": "le"}, -10.0),
+            ({"most_recent": 70.1, "threshold": 50.0}, 20.1),
             ({"most_recent": 10**400, "threshold": 80}, math.inf),
             ({"most_recent": math.inf, "threshold": 10**400}, None),
             ({"most_recent": math.nan, "threshold": 80}, None),

@@ -79,15 +79,16 @@ class TestTrusts:
         assert retired.unused(2**62) == ["new"]
 
     @pytest.mark.parametrize(
-        ("refusal", "wait_s"),
+        "failure",
         [
             (TrustUnavailable("Keystone answered 500"), 60),
             (TrustRefused("Keystone answered 401"), 3600),
         ],
     )
     def test_one_that_cannot_be_deleted_is_tried_later_and_delays_no_other(
-        self, housekeeper, retired, keystone, clock, refusal, wait_s
+        self, housekeeper, retired, keystone, clock, failure
     ):
+        refusal, wait_s = failure
         retired.add("a", 1)
         retired.add("b", 2)
         keystone.refusals = {"a": refusal}
