@@ -57,6 +57,8 @@ MOST_ANSWERED = 1_000
 WATERMARK_S = 1.0
 """How far judging has come is written this often, in seconds."""
 LONGEST_RETRY_AFTER_S = 30.0
+Refusal = tuple[Transition, RefusedTransition]
+"""What the database did not take, and what it said."""
 
 
 class Alarms(Protocol):
@@ -301,7 +303,7 @@ class Evaluator:
         other. Adds the seconds that judging took.
         """
         unwritten: list[Transition] = []
-        refused: list[Transition] = []
+        refused: list[Refusal] = []
         self._has_written = False
         failing = None
         while not self._stop.is_set():
@@ -315,10 +317,10 @@ class Evaluator:
                 failing = failing or failed
             failing = self._follow_changes() or failing
         if self._are_at_fault(refused):
-            for transition in refused:
-                self._park(transition)
+            for transition, error in refused:
+                self._park(transition, error)
         elif refused:
-            unwritten += refused
+            unwritten += (transition for transition, _ in refused)
             failing = failing or "transitions cannot be written: all are refused"
         for transition in unwritten:
             self._engine.rejected(transition)
@@ -326,11 +328,11 @@ class Evaluator:
             LOG.error("%d transitions are judged again: %s", len(unwritten), failing)
         return failing, judging_s
 
-    def _are_at_fault(self, refused: Sequence[Transition]) -> bool:
+    def _are_at_fault(self, refused: Sequence[Refusal]) -> bool:
         """Tell whether alarms are at fault themselves whose transitions were refused."""
         if self._has_written or not refused:
             return True
-        new = sum(transition.alarm_id not in self._parking for transition in refused)
+        new = sum(transition.alarm_id not in self._parking for transition, _ in refused)
         if new and len(self._parking) + new > MOST_ALONE:
             return False
         try:
@@ -340,20 +342,24 @@ class Evaluator:
             return False
         return True
 
-    def _park(self, transition: Transition) -> None:
+    def _park(self, transition: Transition, error: RefusedTransition) -> None:
         """Leave an alarm alone for a while, unless it was edited since its transition was refused.
 
         Its window would keep the samples of all the time that it waits; so it is closed, and is
         filled from the store when its time has come.
         """
-        if self._engine.park(transition):
-            self._parking.park(transition.alarm_id, time.monotonic())
+        alarm_id = transition.alarm_id
+        if not self._engine.park(transition):
+            return
+        if alarm_id not in self._parking:
+            LOG.error("Alarm %s: refused; tried again later", alarm_id, exc_info=error)
+        self._parking.park(alarm_id, time.monotonic())
 
     def _write_all(
         self,
         transitions: Sequence[Transition],
         unwritten: list[Transition],
-        refused: list[Transition],
+        refused: list[Refusal],
     ) -> str | None:
         """Write transitions together, or each on its own where that fails."""
         try:
@@ -368,10 +374,8 @@ class Evaluator:
         for transition in transitions:
             try:
                 self._tell(transition, is_written=self._alarms.record(transition))
-            except RefusedTransition:
-                if transition.alarm_id not in self._parking:
-                    LOG.exception("Alarm %s: refused; tried again later", transition.alarm_id)
-                refused.append(transition)
+            except RefusedTransition as error:
+                refused.append((transition, error))
             except Exception as error:
                 if not failing:
                     LOG.exception("Alarm %s: not written", transition.alarm_id)
