@@ -22,19 +22,41 @@ ALWAYS_DENIED = tuple(
         ipaddress.ip_network,
         (
             "0.0.0.0/8",  # this host, whatever it is
-            "169.254.0.0/16",  # link-local: instance metadata
             "224.0.0.0/4",  # multicast
             "240.0.0.0/4",  # reserved, and broadcast
             "::/128",
-            "fe80::/10",
             "ff00::/8",
-            "fd00:ec2::254/128",  # instance metadata
+            # Link-local, where most clouds serve instance metadata.
+            "169.254.0.0/16",
+            "fe80::/10",
+            # Where the others do, or besides, by their documentation or cloud-init's data sources.
+            "100.100.100.200/32",  # Alibaba Cloud
+            "fd00:100::100:200/128",  # Alibaba Cloud
+            "168.63.129.16/32",  # Azure's WireServer
+            "192.0.0.192/32",  # Oracle Cloud Classic
+            "fd00:c1::a9fe:a9fe/128",  # Oracle Cloud
+            "fd00:ec2::/32",  # AWS: ::254 metadata, ::23 credentials of pods, resolver and clock
+            "fd20:ce::254/128",  # Google Cloud
+            "fd00:42::42/128",  # Scaleway
+            "fd00:a9fe:a9fe::1/128",  # Akamai (Linode)
+            # Within these is an IPv4 address that cannot be told from the address alone.
+            "64:ff9b:1::/48",  # local NAT64 (RFC 8215): its place depends on the gateway's prefix
+            "2001::/32",  # Teredo (RFC 4380): a tunnel to a client behind the address of its NAT
         ),
     )
 )
 """Denied unless `allowed_networks` has them."""
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_COMPATIBLE = ipaddress.ip_network("::/96")
+_IPV4_AT_THE_END = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "::ffff:0:0/96",  # mapped (RFC 4291)
+            "::/96",  # compatible (RFC 4291); :: and ::1 are none
+            "::ffff:0:0:0/96",  # translated (RFC 2765)
+            "64:ff9b::/96",  # NAT64 (RFC 6052)
+        ),
+    )
+)
 PORTS = {"http": 80, "https": 443}
 
 
@@ -99,10 +121,9 @@ def _inner(address: Address) -> Address:
     """Give the IPv4 address that an IPv6 address stands for, or the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
-    inner = address.ipv4_mapped or address.sixtofour
-    if inner is None and (address in _NAT64 or (address in _COMPATIBLE and int(address) > 1)):
-        inner = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-    return inner or address
+    if int(address) > 1 and _is_in(address, _IPV4_AT_THE_END):
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.sixtofour or address
 
 
 def _literal(host: str) -> Address | None:

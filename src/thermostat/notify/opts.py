@@ -89,8 +89,8 @@ OPTS = [
         "denied_networks",
         default=[],
         help="Networks that alarms may not call with http and https URLs, e.g. 127.0.0.0/8, ::1. "
-        "Link-local and multicast addresses, 0.0.0.0/8, and those where clouds serve instance "
-        "metadata, are denied in any case.",
+        "Link-local and multicast addresses, 0.0.0.0/8, those where clouds serve instance "
+        "metadata, local NAT64 (64:ff9b:1::/48) and Teredo are denied in any case.",
     ),
     cfg.ListOpt(
         "allowed_networks",

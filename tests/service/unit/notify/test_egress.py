@@ -30,6 +30,25 @@ METADATA = [
     "fe80::1%eth0",
     "fe80::a9fe:a9fe",
     "fd00:ec2::254",
+    "fd00:ec2::23",
+    "fd20:ce::254",
+    "fd00:c1::a9fe:a9fe",
+    "fd00:42::42",
+    "fd00:a9fe:a9fe::1",
+    "fd00:100::100:200",
+    "100.100.100.200",
+    "::ffff:100.100.100.200",
+    "168.63.129.16",
+    "192.0.0.192",
+    "::ffff:0:169.254.169.254",
+    "::ffff:0:a9fe:a9fe",
+    "64:ff9b::192.0.0.192",
+    "64:ff9b:1::a9fe:a9fe",
+    "64:ff9b:1:fffe::169.254.169.254",
+    "64:ff9b:1:a9fe:a9:fe00::",
+    "64:ff9b:1::8.8.8.8",
+    "2001:0:1:2:3:4:5601:5601",
+    "2001:0:a9fe:a9fe::1",
     "0.0.0.0",
     "0",
     "::",
@@ -71,7 +90,22 @@ class TestRules:
             Egress().check_url("http", host, None)
 
     @pytest.mark.parametrize(
-        "host", ["127.0.0.1", "10.0.0.1", "2001:db8::1", "::1", "a.example", "1e100.example"]
+        "host",
+        [
+            "127.0.0.1",
+            "10.0.0.1",
+            "100.100.100.100",
+            "192.0.0.193",
+            "2001:db8::1",
+            "fd20:ce::1",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:0:10.0.0.1",
+            "64:ff9b::10.0.0.1",
+            "64:ff9b:2::1",
+            "a.example",
+            "1e100.example",
+        ],
     )
     def test_what_is_not(self, host):
         Egress().check_url("http", host, None)
@@ -81,12 +115,17 @@ class TestRules:
             configure(denied_networks=["10.0.0.0/8", "::1"], allowed_networks=["10.1.0.0/16"])
         )
         rules.check_url("http", "10.1.2.3", None)
-        for host in ("10.2.0.1", "::ffff:10.2.0.1", "::1", "169.254.169.254"):
+        within = ("::ffff:10.2.0.1", "::ffff:0:10.2.0.1", "64:ff9b::10.2.0.1", "2002:a02:1::1")
+        for host in ("10.2.0.1", *within, "::1", "169.254.169.254"):
             with pytest.raises(TargetRefused):
                 rules.check_url("http", host, None)
 
     def test_what_is_always_refused_may_be_allowed(self):
         Egress.of(configure(allowed_networks=["169.254.0.0/16"])).check_address("169.254.1.1")
+        local = Egress.of(configure(allowed_networks=["64:ff9b:1::/96"]))
+        local.check_address("64:ff9b:1::8.8.8.8")
+        with pytest.raises(TargetRefused):
+            local.check_address("64:ff9b:1:1::8.8.8.8")
 
     def test_ports(self):
         rules = Egress.of(configure(allowed_ports=["443", "8000-8004"]))
