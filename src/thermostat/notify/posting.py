@@ -21,6 +21,7 @@ from typing import Any, cast
 from urllib.parse import SplitResult, quote, urlsplit
 
 from thermostat.notify.egress import PORTS, Egress, TargetRefused
+from thermostat.notify.resolving import Found, Resolver
 from thermostat.notify.transports.base import DeliveryFailed
 
 SHORT_ANSWER = 4096
@@ -87,6 +88,7 @@ class Poster:
     def __init__(self, limits: Limits, egress: Egress, ca_file: str | None = None) -> None:
         self._limits = limits
         self._egress = egress
+        self._resolver = Resolver()
         self._contexts = {verify: _context(ca_file, verify=verify) for verify in (True, False)}
         self._lock = threading.Lock()
         self._idle: dict[Origin, deque[_Wire]] = {}
@@ -141,11 +143,9 @@ class Poster:
             plain = self._dial(origin, deadline_s)
         except TargetRefused as error:
             raise DeliveryFailed(str(error), final=True) from None
-        except socket.gaierror:
-            raise DeliveryFailed("the host's name cannot be resolved") from None
         except TimeoutError:
             raise DeliveryFailed("no connection in time") from None
-        except (OSError, UnicodeError):
+        except OSError:
             raise DeliveryFailed("no connection") from None
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -159,24 +159,33 @@ class Poster:
             raise _tls_failure(error) from None
 
     def _dial(self, origin: Origin, deadline_s: float) -> socket.socket:
-        failure: Exception = OSError("the name has no address")
-        found = socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-        for family, kind, protocol, _, address in found:
+        """Raise TargetRefused only if each address is refused: one that is not may be up later."""
+        failure: OSError | None = None
+        refusal: TargetRefused | None = None
+        for family, kind, protocol, _, (address, _, *rest) in self._addresses(origin, deadline_s):
             try:
-                self._egress.check_address(str(address[0]))
+                self._egress.check_address(str(address))
             except TargetRefused as error:
-                failure = error
+                refusal = error
                 continue
             dialled = socket.socket(family, kind, protocol)
             try:
                 dialled.settimeout(self._left_s(deadline_s))
-                dialled.connect(address)
+                dialled.connect((address, origin.port, *rest))
             except OSError as error:
                 dialled.close()
                 failure = error
             else:
                 return dialled
-        raise failure
+        raise failure or refusal or OSError("the name has no address")
+
+    def _addresses(self, origin: Origin, deadline_s: float) -> Iterable[Found]:
+        try:
+            return self._resolver.addresses(origin.host, self._left_s(deadline_s))
+        except TimeoutError:
+            raise DeliveryFailed("the host's name was not resolved in time") from None
+        except (OSError, UnicodeError):
+            raise DeliveryFailed("the host's name cannot be resolved") from None
 
     def _left_s(self, deadline_s: float) -> float:
         return max(0.001, min(self._limits.connect_s, deadline_s - time.monotonic()))

@@ -7,11 +7,13 @@ to cannot fail, so its rig has no faults.
 
 import json
 import logging
+import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from keystoneauth1.adapter import Adapter
@@ -104,7 +106,7 @@ class LogRig:
 class HttpRig:
     schemes: ClassVar = ("http", "https")
     body = staticmethod(plain_body)
-    faults: ClassVar = ("away", "failing", "hanging")
+    faults: ClassVar = ("away", "failing", "hanging", "without name servers")
     prefix = ""
 
     def __init__(self) -> None:
@@ -112,8 +114,10 @@ class HttpRig:
         self._taken: list[str] = []
         self._fault: str | None = None
         self.transport = self.make()
-        address = self._hook.url.removeprefix("http://")
-        self.action = f"{self.prefix}http://user:passw0rd@{address}/hook?signature=s1gnature"
+        self._resolve = socket.getaddrinfo
+        self._resolved = threading.Event()
+        address = f"user:passw0rd@localhost:{self._hook.port}"
+        self.action = f"{self.prefix}http://{address}/hook?signature=s1gnature"
 
     def make(self) -> HttpTransport | TrustTransport:
         return HttpTransport(configure())
@@ -122,10 +126,13 @@ class HttpRig:
         self._fault = fault
         if fault == "away":
             self._hook.stop()
+        if fault == "without name servers":
+            socket.getaddrinfo = self._hang
 
     def recover(self) -> None:
         if self._fault == "away":
             self._hook.start()
+        self._resolve_again()
         self._fault = None
 
     def received(self) -> list[str]:
@@ -133,6 +140,17 @@ class HttpRig:
 
     def stop(self) -> None:
         self._hook.stop()
+        self._resolve_again()
+
+    def _hang(self, *args: Any, flags: int = 0, **named: Any) -> Any:
+        """Do as the system's resolver where name servers are silent."""
+        if not flags & socket.AI_NUMERICHOST:
+            self._resolved.wait(HANG_S)
+        return self._resolve(*args, flags=flags, **named)
+
+    def _resolve_again(self) -> None:
+        socket.getaddrinfo = self._resolve
+        self._resolved.set()
 
     def _answer(self, call: Call) -> Answer:
         if self._fault == "hanging":

@@ -83,6 +83,12 @@ def refusal(url, **options):
     return str(caught.value)
 
 
+def resolve_to(monkeypatch, *addresses):
+    """Have every name lead to these."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_named: found)
+
+
 class TestRules:
     @pytest.mark.parametrize("host", METADATA)
     def test_what_is_always_refused(self, host):
@@ -163,21 +169,38 @@ class TestAtDelivery:
         assert "is refused" in refusal(f"http://{host}/")
 
     def test_a_name_that_only_now_leads_there(self, monkeypatch):
-        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", 80))]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_named: found)
+        resolve_to(monkeypatch, "169.254.169.254")
         monkeypatch.setattr(socket.socket, "connect", None)
         assert refusal("http://innocent.example/") == (
             "link-local address 169.254.169.254 is refused"
         )
 
     def test_a_name_with_another_address_too_leads_to_that(self, hook, monkeypatch):
-        found = [
-            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, hook.port))
-            for address in ("169.254.169.254", "127.0.0.1")
-        ]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_named: found)
+        resolve_to(monkeypatch, "169.254.169.254", "127.0.0.1")
         send(f"http://both.example:{hook.port}/")
         assert len(hook.calls) == 1
+
+    @pytest.mark.parametrize(
+        "addresses",
+        [["127.0.0.1", "169.254.169.254"], ["169.254.169.254", "127.0.0.1"]],
+        ids=["before", "after"],
+    )
+    def test_beside_a_refused_address_one_may_be_down_for_a_while(
+        self, hook, monkeypatch, addresses
+    ):
+        resolve_to(monkeypatch, *addresses)
+        hook.stop()
+        with pytest.raises(DeliveryFailed, match="no connection") as caught:
+            send(f"http://both.example:{hook.port}/")
+        assert not caught.value.final
+        hook.start()
+        send(f"http://both.example:{hook.port}/")
+        assert len(hook.calls) == 1
+
+    def test_where_all_addresses_are_refused(self, monkeypatch):
+        resolve_to(monkeypatch, "10.0.0.1", "169.254.169.254")
+        monkeypatch.setattr(socket.socket, "connect", None)
+        assert "is refused" in refusal("http://both.example/", denied_networks=["10.0.0.0/8"])
 
     def test_networks_and_ports_of_the_options(self, hook):
         assert "127.0.0.1" in refusal(hook.url, denied_networks=["127.0.0.0/8"])
