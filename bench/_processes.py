@@ -93,6 +93,20 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
 
 
+def wait_until_idle(pid: int, timeout_s: float = 120.0) -> None:
+    """Wait until a process has done what it begins with: until it takes a tenth of a core at most.
+
+    Raises BenchError if it does not come to rest.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        before_s = cpu_s(pid)
+        time.sleep(1.0)
+        if cpu_s(pid) - before_s < 0.1:
+            return
+    raise BenchError(f"process {pid} does not come to rest in {timeout_s:.0f} s")
+
+
 def resident_bytes(pid: int | str = "self") -> int:
     """Give the resident set of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES

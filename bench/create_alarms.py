@@ -28,6 +28,7 @@ from bench._processes import (
     running,
     settings,
     wait_for,
+    wait_until_idle,
 )
 from bench._processes import run as run_to_end
 from tests.service import postgresql
@@ -119,5 +120,6 @@ def serve(stack: ExitStack, directory: Path) -> str:
     process = stack.enter_context(running(log, server, "--config-file", configuration))
     url = f"http://127.0.0.1:{port}"
     wait_for(f"{url}/healthcheck", process, log, timeout_s=120)
+    wait_until_idle(process.pid)  # it judges the alarms that were there before
     print(f"  {resident_bytes(process.pid) / 1e6:.0f} MB resident", file=sys.stderr)
     return url
