@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, parse_qs, urljoin, urlsplit
 from oslo_config.cfg import ConfigOpts
 
 from thermostat.db.outbox import Notification
-from thermostat.notify.egress import Egress, TargetRefused
+from thermostat.notify.egress import PORTS, Egress, TargetRefused
 from thermostat.notify.opts import GROUP, OPTS
 from thermostat.notify.posting import Limits, Poster, Reply
 from thermostat.notify.signing import signed_headers
@@ -28,6 +28,7 @@ class HttpTransport:
         conf.register_opts(OPTS, group=GROUP)
         options = conf[GROUP]
         self._egress = Egress.of(conf)
+        self._schemes = frozenset(options.allowed_schemes or PORTS)
         self._max_redirects: int = options.max_redirects
         limits = Limits(options.connect_timeout, options.read_timeout, options.attempt_timeout)
         self._poster = Poster(limits, self._egress, options.ca_file)
@@ -45,12 +46,14 @@ class HttpTransport:
         """
         body = notification.body.encode()
         headers = {**_headers(notification, now_us, body), **secret}
-        verify, deadline_s = _verifies(url), self._poster.deadline_s()
+        verify_first, deadline_s = _verifies(url), self._poster.deadline_s()
+        first, verify = url, verify_first
         for _ in range(1 + self._max_redirects):
             reply = self._poster.post(url, headers, body, verify=verify, deadline_s=deadline_s)
             if reply.status not in KEEPING_POST:
                 break
             url = self._redirected(url, reply, stays=bool(secret))
+            verify = verify_first or _origin(url) != _origin(first)
         if 200 <= reply.status < 300:
             return reply.remark
         raise _failure(reply)
@@ -75,6 +78,8 @@ class HttpTransport:
     def _check(self, before: SplitResult, after: SplitResult, *, stays: bool) -> None:
         if after.scheme not in (before.scheme, "https") or not after.hostname:
             raise TargetRefused(f"from {before.scheme} to {after.scheme:.20}")
+        if after.scheme != before.scheme and after.scheme not in self._schemes:
+            raise TargetRefused(f"the scheme {after.scheme} is not allowed")
         if after.username is not None:
             raise TargetRefused("it has a user name")
         self._egress.check_url(after.scheme, after.hostname, after.port)
@@ -83,10 +88,19 @@ class HttpTransport:
 
 
 def _verifies(url: str) -> bool:
-    """Tell whether the server's certificate is checked; Aodh lets the URL say no."""
+    """Tell whether the server's certificate is checked; Aodh lets the alarm's URL say no.
+
+    That holds for the URL's own server, not for those to which it redirects.
+    """
     if "aodh-alarm-ssl-verify" not in url:
         return True
     return parse_qs(urlsplit(url).query).get("aodh-alarm-ssl-verify", ["1"])[-1] != "0"
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    """Give whose URL it is, which has been posted to or checked."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or PORTS.get(parts.scheme)
 
 
 def _headers(notification: Notification, now_us: int, body: bytes) -> dict[str, str]:

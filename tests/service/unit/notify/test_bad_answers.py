@@ -189,5 +189,27 @@ class TestTls:
         HttpTransport(configure()).send(notification(url), 0)
         assert len(server.requests) == 1
 
+    @pytest.mark.parametrize("said", ["", "?aodh-alarm-ssl-verify=0"])
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    def test_only_of_the_server_that_the_alarm_names(self, raw, certificate, server, scheme, said):
+        there = server.url.replace("http:", "https:") + said
+        first = raw(
+            b"HTTP/1.1 307 Moved\r\nContent-Length: 0\r\nLocation: " + there.encode() + b"\r\n\r\n",
+            context=certificate if scheme == "https" else None,
+        )
+        reason = failure(first.url.replace("http:", f"{scheme}:") + "?aodh-alarm-ssl-verify=0")
+        assert reason == "TLS failed: the certificate is not valid: self-signed certificate"
+        assert len(first.requests) == 1
+        assert server.requests == []
+
+    def test_redirects_to_that_server_leave_it_unchecked_too(self, raw, certificate):
+        server = raw(
+            b"HTTP/1.1 307 Moved\r\nContent-Length: 0\r\nLocation: /again\r\n\r\n",
+            context=certificate,
+        )
+        url = server.url.replace("http:", "https:") + "?aodh-alarm-ssl-verify=0"
+        assert "too many redirects" in failure(url, max_redirects=1)
+        assert len(server.requests) == 2
+
     def test_a_target_without_tls(self, hook):
         assert "TLS failed" in failure(hook.url.replace("http:", "https:"))

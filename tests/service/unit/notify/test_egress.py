@@ -248,6 +248,18 @@ class TestRedirects:
         assert f"port {hook.port}" in refusal(first.url, allowed_ports=[str(first.port)])
         assert hook.calls == []
 
+    def test_to_a_scheme_that_is_not_allowed(self, hook, make_hook):
+        there = hook.url.replace("http:", "https:")
+        first = make_hook(lambda _call: Answer(307, {"Location": there}))
+        assert "the scheme https is not allowed" in refusal(first.url, allowed_schemes=["http"])
+        with pytest.raises(DeliveryFailed, match="TLS failed"):  # it was followed
+            send(first.url, allowed_schemes=["http", "https"])
+
+    def test_of_the_only_allowed_scheme(self, hook, make_hook):
+        first = make_hook(lambda _call: Answer(307, {"Location": hook.url}))
+        send(first.url, allowed_schemes=["http"])
+        assert len(hook.calls) == 1
+
     def test_in_a_circle(self, make_hook):
         hook = make_hook(lambda _call: Answer(308, {"Location": "/"}))
         with pytest.raises(DeliveryFailed, match="too many redirects"):
