@@ -32,6 +32,8 @@ IDLE_S = 60.0
 """How long a connection is kept for the next notification."""
 MOST_IDLE = 500
 """How many connections are kept at most."""
+MOST_INTERIM = 20
+"""How many interim answers (1xx) may come before the final one."""
 _URL_SAFE = "/?:@!$&'()*+,;=-._~%[]"
 
 
@@ -120,7 +122,7 @@ class Poster:
     def _exchange(self, origin: Origin, wire: "_Wire", request: bytes, deadline_s: float) -> Reply:
         try:
             wire.begin(deadline_s, self._limits.read_s)
-            response = http.client.HTTPResponse(cast("socket.socket", wire), method="POST")
+            response = _FinalResponse(cast("socket.socket", wire), method="POST")
             wire.send(request)
             response.begin()
             remark, reusable = _read_out(response, wire)
@@ -297,6 +299,27 @@ class _Wire:
         return left_s
 
 
+class _FinalResponse(http.client.HTTPResponse):
+    """Passes over the interim answers before the one that counts.
+
+    The standard library does so with 100 only, and with any number of them. 101 is final: it ends
+    HTTP on the connection, which nobody asked for.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._left = MOST_INTERIM
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]  # it is private
+        if not 100 <= status < 200 or status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+            return version, status, reason
+        self._left -= 1
+        if self._left < 0:
+            raise DeliveryFailed(f"more than {MOST_INTERIM} interim answers")
+        return version, int(http.HTTPStatus.CONTINUE), reason
+
+
 def _close_all(idle: Mapping[Origin, Iterable[_Wire]]) -> None:
     for wires in idle.values():
         for wire in wires:
@@ -340,6 +363,8 @@ def _request(origin: Origin, parts: SplitResult, headers: Mapping[str, str], bod
 
 def _read_out(response: http.client.HTTPResponse, wire: _Wire) -> tuple[str | None, bool]:
     """Give what is odd about the rest of an answer, and whether the connection can be kept."""
+    if response.status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+        return "the target leaves HTTP", False
     if response.length is not None and response.length > SHORT_ANSWER:
         return f"an answer of {response.length} bytes was cut off", False
     wire.end_in(READ_OUT_S)

@@ -132,6 +132,63 @@ def test_what_is_not_http(raw, answer):
     assert "not HTTP" in failure(raw(answer).url)
 
 
+OK = HEAD + b"Content-Length: 0\r\n\r\n"
+
+
+def interim(status, headers=b"Link: </x>\r\n"):
+    return f"HTTP/1.1 {status} Interim\r\n".encode() + headers + b"\r\n"
+
+
+class TestInterimAnswers:
+    @pytest.mark.parametrize("status", [100, 102, 103, 199])
+    @pytest.mark.parametrize("pause_s", [0.0, 0.1])
+    def test_the_one_after_them_counts(self, raw, status, pause_s):
+        server = raw(interim(status), interim(100, b""), interim(status), OK, pause_s=pause_s)
+        assert HttpTransport(configure()).send(notification(server.url), 0) is None
+        assert len(server.requests) == 1
+
+    def test_that_may_be_a_failure(self, raw):
+        answer = b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"
+        with pytest.raises(DeliveryFailed, match=r"^HTTP 503$") as caught:
+            HttpTransport(configure()).send(notification(raw(interim(103) + answer).url), 0)
+        assert caught.value.retry_after_s == 7.0
+
+    def test_their_headers_are_not_the_answers(self, raw):
+        server = raw(
+            interim(103, b"Location: /x\r\nContent-Length: 9\r\n") + b"HTTP/1.1 307 T\r\n\r\n"
+        )
+        assert "without a Location" in failure(server.url)
+
+    @pytest.mark.parametrize("status", [100, 103])
+    def test_there_is_an_end_to_them(self, raw, status):
+        server = raw(interim(status), repeat=100_000)
+        begun = time.monotonic()
+        assert failure(server.url) == "more than 20 interim answers"
+        assert time.monotonic() - begun < 5.0
+
+    @pytest.mark.parametrize("status", [100, 103])
+    def test_they_do_not_prolong_an_attempt(self, raw, status):
+        server = raw(interim(status), pause_s=0.1, repeat=100)
+        assert failure(server.url, attempt_timeout=0.5) == "no whole answer within 0.5 s"
+
+    def test_nothing_after_them(self, raw):
+        assert failure(raw(interim(103)).url) == "the connection broke (RemoteDisconnected)"
+
+    def test_a_connection_is_kept_after_them(self, raw):
+        transport = HttpTransport(configure())
+        server = raw(interim(103) + OK, pause_s=1.0)
+        transport.send(notification(server.url), 0)
+        assert transport._poster._kept == 1
+
+    def test_another_protocol_is_a_failure(self, raw):
+        transport = HttpTransport(configure())
+        server = raw(interim(101, b"Upgrade: x\r\n"), OK, pause_s=0.2)
+        with pytest.raises(DeliveryFailed, match="HTTP 101") as caught:
+            transport.send(notification(server.url), 0)
+        assert not caught.value.final
+        assert transport._poster._kept == 0
+
+
 def test_a_connection_that_breaks(raw):
     assert "the connection broke" in failure(raw().url)
 
