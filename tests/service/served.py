@@ -22,7 +22,7 @@ class Deployment:
         self.options = options
         open_database(directory / "db").dispose()
         self.hooks = HookServer().start()
-        self.pool = urllib3.PoolManager(retries=False, timeout=10, headers={"Connection": "close"})
+        self.pool = urllib3.PoolManager(retries=False, timeout=60, headers={"Connection": "close"})
         self.server = None
         self.start()
 
@@ -99,7 +99,7 @@ class Deployment:
         return float(found.removeprefix(begin))
 
 
-def wait_until(condition, timeout_s=10):
+def wait_until(condition, timeout_s=60):
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline

@@ -43,7 +43,8 @@ class HttpServer:
             # HTTPProxyToWSGI decides about X-Forwarded-*, as the operator configured it.
             clear_untrusted_proxy_headers=False,
         )
-        self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
 
     @property
     def address(self) -> str:
@@ -56,5 +57,13 @@ class HttpServer:
 
     def stop(self) -> None:
         """Accept no more requests, and let those that are under way finish."""
+        self._stopped.set()
         self._server.close()
         self._server.task_dispatcher.shutdown()
+
+    def _serve(self) -> None:
+        try:
+            self._server.run()
+        except OSError:  # it waits for sockets, which `stop` may close meanwhile
+            if not self._stopped.is_set():
+                raise

@@ -40,17 +40,20 @@ from thermostat.trusts import TrustUnavailable
 
 CONNECT_TIMEOUT_S = 1.0
 READ_TIMEOUT_S = 0.5
+"""Of a transport whose target may hang."""
+PATIENT_S = 20.0
+"""Of one whose target answers: a busy machine may take so long."""
 HANG_S = 30.0
 NOW_US = 1_795_314_544_000_000
 SECRETS = ("passw0rd", "s1gnature", "trust-1d", "t0ken")
 
 
-def configure() -> cfg.ConfigOpts:
+def configure(read_timeout_s: float = PATIENT_S) -> cfg.ConfigOpts:
     conf = cfg.ConfigOpts()
     conf.register_opts(OPTS, group=GROUP)
     conf([], default_config_files=[], default_config_dirs=[])
     conf.set_override("connect_timeout", CONNECT_TIMEOUT_S, group=GROUP)
-    conf.set_override("read_timeout", READ_TIMEOUT_S, group=GROUP)
+    conf.set_override("read_timeout", read_timeout_s, group=GROUP)
     return conf
 
 
@@ -63,8 +66,8 @@ class FakeRig:
     body = staticmethod(plain_body)
     faults: ClassVar = ("away", "failing", "hanging")
 
-    def __init__(self) -> None:
-        self.transport = FakeTransport(configure())
+    def __init__(self, read_timeout_s: float) -> None:
+        self.transport = FakeTransport(configure(read_timeout_s))
         self.action = "fake://target"
 
     def have(self, fault: str) -> None:
@@ -85,8 +88,8 @@ class LogRig:
     body = staticmethod(plain_body)
     faults: ClassVar = ()
 
-    def __init__(self) -> None:
-        self.transport = LogTransport(configure())
+    def __init__(self, read_timeout_s: float) -> None:
+        self.transport = LogTransport(configure(read_timeout_s))
         self.action = "log://"
         self._records: list[logging.LogRecord] = []
         self._handler = logging.Handler(logging.INFO)
@@ -109,18 +112,18 @@ class HttpRig:
     faults: ClassVar = ("away", "failing", "hanging", "without name servers")
     prefix = ""
 
-    def __init__(self) -> None:
+    def __init__(self, read_timeout_s: float) -> None:
         self._hook = HookServer(self._answer).start()
         self._taken: list[str] = []
         self._fault: str | None = None
-        self.transport = self.make()
+        self.transport = self.make(configure(read_timeout_s))
         self._resolve = socket.getaddrinfo
         self._resolved = threading.Event()
         address = f"user:passw0rd@localhost:{self._hook.port}"
         self.action = f"{self.prefix}http://{address}/hook?signature=s1gnature"
 
-    def make(self) -> HttpTransport | TrustTransport:
-        return HttpTransport(configure())
+    def make(self, conf: cfg.ConfigOpts) -> HttpTransport | TrustTransport:
+        return HttpTransport(conf)
 
     def have(self, fault: str) -> None:
         self._fault = fault
@@ -182,9 +185,9 @@ class TrustRig(HttpRig):
     faults: ClassVar = (*HttpRig.faults, "without Keystone")
     prefix = "trust+"
 
-    def make(self) -> TrustTransport:
+    def make(self, conf: cfg.ConfigOpts) -> TrustTransport:
         self._keystone = StandInForKeystone()
-        return TrustTransport(configure(), self._keystone)
+        return TrustTransport(conf, self._keystone)
 
     def have(self, fault: str) -> None:
         if fault == "without Keystone":
@@ -207,12 +210,12 @@ class HeatRig:
     schemes: ClassVar = ("trust+heat",)
     faults: ClassVar = ("away", "failing", "hanging", "without Keystone")
 
-    def __init__(self) -> None:
+    def __init__(self, read_timeout_s: float) -> None:
         self._heat = HeatStandIn().start()
         self._keystone = StandInForKeystone()
         self._fault: str | None = None
         self.action = "trust+heat://"
-        self._conf = configure()
+        self._conf = configure(read_timeout_s)
         self.transport = HeatTransport(self._conf, self)  # type: ignore[arg-type]  # as far as it goes
 
     def token(self, trust_id: str) -> str:
@@ -256,11 +259,11 @@ class ZaqarRig:
     kind: ClassVar[type[ZaqarTransport | TrustZaqarTransport]] = ZaqarTransport
     action = "zaqar://?topic=t&subscriber=http://h/%3Fsignature=s1gnature"
 
-    def __init__(self) -> None:
+    def __init__(self, read_timeout_s: float) -> None:
         self._zaqar = ZaqarStandIn().start()
         self._keystone = StandInForKeystone()
         self._fault: str | None = None
-        self._conf = configure()
+        self._conf = configure(read_timeout_s)
         self.transport = self.kind(self._conf, self)  # type: ignore[arg-type]  # as far as it goes
 
     def token(self, trust_id: str) -> str:
@@ -309,7 +312,7 @@ Rig = FakeRig | LogRig | HttpRig | HeatRig | ZaqarRig
 
 @pytest.fixture(params=RIGS, ids=lambda kind: kind.__name__)
 def rig(request) -> Iterator[Rig]:
-    rig = request.param()
+    rig = request.param(PATIENT_S)
     yield rig
     rig.stop()
 
@@ -321,7 +324,7 @@ def rig(request) -> Iterator[Rig]:
 def faulty(request) -> Iterator[FakeRig | HttpRig | HeatRig | ZaqarRig]:
     """A rig whose target has a fault."""
     kind, fault = request.param
-    rig = kind()
+    rig = kind(READ_TIMEOUT_S if fault == "hanging" else PATIENT_S)
     rig.have(fault)
     yield rig
     rig.stop()
