@@ -121,7 +121,7 @@ def test_cpu_util_follows_the_load(lab, pair, receiver, tmp_path):
     measured = [cpu_utils(batch)[busy] for batch in loaded]
     # what the neighbours on this machine leave to the guest, by libvirt's own account
     assert mean(measured) == pytest.approx(share, abs=20)
-    assert min(measured) > 20
+    assert min(measured) > 10
     assert max(measured) <= 100
     assert mean(cpu_utils(batch)[idle] for batch in loaded) < 10
     assert mean(cpu_utils(batch)[busy] for batch in calm) < 10

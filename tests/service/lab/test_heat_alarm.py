@@ -91,7 +91,7 @@ def service(lab: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def tenant(lab: Any, service: None) -> Iterator[Tenant]:  # noqa: ARG001 - it is set up first
     tenant = Tenant(lab.cloud("demo"), trustee_id=lab.cloud("thermostat").current_user_id)
     yield tenant

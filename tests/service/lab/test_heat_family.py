@@ -25,20 +25,20 @@ def url(lab, tmp_path_factory):
         yield url
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def tenant(lab, url):  # noqa: ARG001 - Heat finds the server in the catalogue
     tenant = Tenant(lab.cloud("demo"), trustee_id=lab.cloud("thermostat").current_user_id)
     yield tenant
     tenant.delete_all()
 
 
-def group(**policies: dict[str, Any]) -> dict[str, Any]:
+def group(max_size: int = 8, **policies: dict[str, Any]) -> dict[str, Any]:
     """Give a template with a group of light members and these policies."""
     group: dict[str, Any] = {
         "type": "OS::Heat::AutoScalingGroup",
         "properties": {
             "min_size": 1,
-            "max_size": 8,
+            "max_size": max_size,
             "resource": {"type": "OS::Heat::RandomString"},
         },
     }
@@ -199,14 +199,14 @@ class TestPolicy:
 
     def test_at_its_largest_the_reason_is_said(self, tenant):
         stack = tenant.create(
-            group(up={"adjustment_type": "exact_capacity", "scaling_adjustment": 50})
+            group(3, up={"adjustment_type": "exact_capacity", "scaling_adjustment": 50})
         )
         up = outputs(stack)["up_alarm_url"]
         signal(up)
-        wait_for(tenant, stack, lambda seen: int(seen["size"]) == 8)
+        wait_for(tenant, stack, lambda seen: int(seen["size"]) == 3)
         signal(up)
         seen = wait_for(tenant, stack, lambda seen: codes(seen, "up")[0] == "at_bound")
-        assert seen["up_activities"][0]["reason"] == "group group has its largest size, 8"
+        assert seen["up_activities"][0]["reason"] == "group group has its largest size, 3"
         events = tenant.heat.get(f"/stacks/{stack.name}/{stack.id}/resources/up/events").json()
         reasons = [event["resource_status_reason"] for event in events["events"]]
-        assert "Signal: group group has its largest size, 8" in reasons
+        assert "Signal: group group has its largest size, 3" in reasons

@@ -16,7 +16,7 @@ from tests.lab import Lab
 pytestmark = pytest.mark.lab
 
 SERVER_ACTIVE_WITHIN_S = 60.0  # 5 s on an idle machine
-BUSY, IDLE = 0.25, 0.05
+BUSY, IDLE = 0.15, 0.05
 TALK_TEMPLATE = {
     "AWSTemplateFormatVersion": "2010-09-09",
     "Resources": {
@@ -60,7 +60,7 @@ def test_up_again_changes_nothing_and_takes_seconds(lab: Lab) -> None:
     before = {part.name: part.pid for part in lab.status()}
     begun = time.monotonic()
     lab.up()
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30  # 0.3 s on an idle machine; starting anew takes longer
     assert {part.name: part.pid for part in lab.status()} == before
 
 

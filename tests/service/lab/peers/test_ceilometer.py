@@ -171,6 +171,11 @@ def test_a_wrong_password_sends_nothing(server, publisher):
         {},
     ):
         answer = urllib3.request(
-            "POST", f"{server.url}/v1/samples", json=[], headers=headers, retries=False
+            "POST",
+            f"{server.url}/v1/samples",
+            json=[],
+            headers=headers,
+            retries=False,
+            timeout=60,  # by default it is 3 s
         )
         assert answer.status == 401
