@@ -47,8 +47,13 @@ demo-down: venv ## Stop and remove what the demonstration left running
 
 # -- tests: the fastest first ------------------------------------------------------------------
 
-.PHONY: test lint types test-unit test-contract test-crash test-heat test-lab
-test: lint types test-unit test-contract test-crash test-heat test-collection test-lab ## Run every test
+# What waits much runs beside something else: then all of it takes 20 minutes on two cores, not 28.
+.PHONY: test lint types test-unit test-services test-contract test-crash test-heat test-lab
+test: ## Run every test
+	@$(MAKE) --no-print-directory lint types
+	@$(MAKE) --no-print-directory -j2 test-unit lab-venv
+	@$(MAKE) --no-print-directory test-heat
+	@$(MAKE) --no-print-directory -j2 test-services test-collection
 	$(say) "all tests passed"
 
 lint: venv ## Check style and form: ruff
@@ -66,6 +71,11 @@ test-unit: venv ## Run the unit tests of the services
 	@$(SERVICE_TESTS) -n auto --dist worksteal tests/service/unit \
 	    --ignore tests/service/unit/heat_plugins
 
+# `loadfile`: tests that would get in each other's way run in turn (tests/service/conftest.py).
+test-services: lab-venv ## Run the contract, crash and lab tests side by side
+	$(say) "contract tests; kill -9 and faults; a real cloud, its logs are in .lab/run/log"
+	@$(SERVICE_TESTS) -n 3 --dist loadfile $(addprefix tests/service/,contract broker crash lab)
+
 test-contract: venv ## Run the contract tests: stores, transports, the broker, the API from outside
 	$(say) "contract tests of the services"
 	@$(SERVICE_TESTS) tests/service/contract tests/service/broker -m "not lab"
@@ -80,7 +90,7 @@ test-heat: lab-venv ## Run the tests of the Heat resource types in Heat's own en
 
 test-lab: lab-venv ## Run what needs the real cloud, starting it unless it runs
 	$(say) "tests on a real cloud; the lab's logs are in .lab/run/log"
-	@$(SERVICE_TESTS) tests/service -m lab --ignore tests/service/unit/heat_plugins
+	@$(SERVICE_TESTS) -n 2 --dist loadfile -m lab $(addprefix tests/service/,contract broker lab)
 
 # -- documentation -----------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 
 COLLECTION := .build/ansible_collections/thermostat/openstack
 IN_COLLECTION := cd $(COLLECTION) && \
-    ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/.build PATH=$(CURDIR)/.venv/bin:$$PATH
+    export ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/.build PATH=$(CURDIR)/.venv/bin:$$PATH &&
 
 .PHONY: dist collection galaxy
 dist: venv ## Build the services' wheel into the collection's roles
@@ -15,20 +15,22 @@ collection: dist ## Copy the collection to .build, where Ansible finds it
 galaxy: collection ## Build the archive that Galaxy takes, into dist
 	@.venv/bin/ansible-galaxy collection build --force --output-path dist $(COLLECTION)
 
+# They may run beside other tests, so what they say goes to a log, which is shown where one fails.
+LOG = .build/$@.log
+LOGGED = >$(CURDIR)/$(LOG) 2>&1 || { cat $(CURDIR)/$(LOG); exit 1; }
+
 .PHONY: test-collection test-collection-unit test-collection-lint test-sanity
 test-collection: test-collection-unit test-collection-lint test-sanity ## Test the collection without a cloud
 
 test-collection-unit: collection ## Run the unit tests of plugins and roles
-	$(say) "unit tests of the collection"
-	@$(IN_COLLECTION) python -m pytest -q -p no:cacheprovider tests/unit
+	$(say) "unit tests of the collection; their log is $(LOG)"
+	@$(IN_COLLECTION) python -m pytest -q -p no:cacheprovider tests/unit $(LOGGED)
 
 test-collection-lint: collection ## Run ansible-lint and lint documentation and changelog fragments
-	$(say) "ansible-lint --profile production, antsibull-docs, antsibull-changelog"
-	@$(IN_COLLECTION) ansible-lint --offline --profile production -q
-	@$(IN_COLLECTION) antsibull-docs lint-collection-docs --plugin-docs .
-	@$(IN_COLLECTION) antsibull-changelog lint
+	$(say) "ansible-lint --profile production, antsibull-docs, antsibull-changelog; log: $(LOG)"
+	@{ $(IN_COLLECTION) ansible-lint --offline --profile production -q && \
+	    antsibull-docs lint-collection-docs --plugin-docs . && antsibull-changelog lint; } $(LOGGED)
 
 test-sanity: collection ## Run ansible-test sanity (the first time it makes its own environments)
-	$(say) "ansible-test sanity; its log is .build/sanity.log"
-	@$(PYTHON) tools/sanity.py --color no >.build/sanity.log 2>&1 || \
-	    { cat .build/sanity.log; exit 1; }
+	$(say) "ansible-test sanity; its log is $(LOG)"
+	@$(PYTHON) tools/sanity.py --color no $(LOGGED)

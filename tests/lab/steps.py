@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import TextIO
 
 Progress = Callable[[str], None]
 SILENCE_S = 5.0
@@ -54,11 +55,14 @@ def run(steps: Sequence[Step], progress: Progress) -> None:
 class Clock:
     """Prints progress lines with the seconds since it was made; safe to use from all threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
+        """Print to this stream, or to standard output."""
+        self._stream = stream
         self._start = time.monotonic()
         self._lock = threading.Lock()
 
     def __call__(self, line: str) -> None:
         """Print one line."""
         with self._lock:
-            print(f"[{time.monotonic() - self._start:5.1f} s] {line}", flush=True)
+            elapsed_s = time.monotonic() - self._start
+            print(f"[{elapsed_s:5.1f} s] {line}", file=self._stream, flush=True)
