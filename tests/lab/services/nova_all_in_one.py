@@ -45,7 +45,11 @@ def serve() -> None:
         ("nova-scheduler", scheduler_rpc.RPC_TOPIC, {}),
         ("nova-compute", compute_rpc.RPC_TOPIC, {"topic_alt": compute_rpc.RPC_TOPIC_ALT}),
     ):
-        service.Service.create(binary=binary, topic=topic, **more).start()
+        started = service.Service.create(binary=binary, topic=topic, **more)
+        started.start()
+        # Its first report would be 5 s late: until then what was down for a minute still is.
+        started.service_ref.report_count += 1
+        started.service_ref.save()
     admin = context.get_admin_context()
     host_mapping.discover_hosts(admin)
     objects.ComputeNodeList.get_all_by_host(admin, nova.conf.CONF.host)  # raises if there is none
