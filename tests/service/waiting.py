@@ -8,7 +8,7 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 
-def wait_until(is_so: Callable[[], object], timeout_s: float = 60.0) -> float:
+def wait_until(is_so: Callable[[], object], timeout_s: float = 180.0) -> float:
     """Wait until this is so; give the seconds that it took."""
     begun = time.monotonic()
     while not is_so():
@@ -17,7 +17,7 @@ def wait_until(is_so: Callable[[], object], timeout_s: float = 60.0) -> float:
     return time.monotonic() - begun
 
 
-def until(condition: Callable[[], Found], what: str, timeout_s: float = 90.0) -> Found:
+def until(condition: Callable[[], Found], what: str, timeout_s: float = 180.0) -> Found:
     """Give the first true answer to a question that costs something, or fail with `what`."""
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):

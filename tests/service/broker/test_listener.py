@@ -180,7 +180,7 @@ class TestBrokerAway:
         world.create("a1")
         assert isinstance(world.listener.check(), Degraded)
         world.stop()
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 20
 
 
 def heard_by_others(world):

@@ -19,7 +19,7 @@ from tests.service.served import Deployment, wait_until
 from tests.service.unit.notify.test_bad_answers import HEAD, Raw
 
 METADATA = "http://169.254.169.254/latest"
-OPTIONS = "attempt_timeout = 0.7\nbackoff_base = 0.1\nbackoff_max = 0.2\n"
+OPTIONS = "attempt_timeout = 2\nbackoff_base = 0.1\nbackoff_max = 0.2\n"
 GIGABYTE = 1 << 30
 
 
@@ -99,9 +99,9 @@ def test_an_answer_of_a_gigabyte_is_cut_off(deployment, make_raw):
 def test_an_answer_that_trickles_is_cut_off(deployment, make_raw):
     begun = time.monotonic()
     told = fired(deployment, make_raw(b"H", b"T", b"T", b"P", pause_s=0.1, repeat=100).url)
-    assert time.monotonic() - begun < 5.0
+    assert time.monotonic() - begun < 20
     assert told["status"] == "pending"
-    assert told["last_error"] == "no whole answer within 0.7 s"
+    assert told["last_error"] == "no whole answer within 2 s"
 
 
 def test_a_redirect_to_a_refused_address_is_not_followed(deployment, redirecting):

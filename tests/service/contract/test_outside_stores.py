@@ -170,6 +170,6 @@ def test_a_store_that_is_away(rig):
     began = time.monotonic()
     with pytest.raises(OutsideUnavailable) as caught:
         rig.away().ask([Question(rule, MINE) for rule in rig.rules], NOW_US)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     assert str(caught.value)
     assert not any(secret in str(caught.value) for secret in SECRETS)

@@ -178,7 +178,7 @@ class TestUnavailable:
             began = time.monotonic()
             with pytest.raises(OutsideUnavailable, match="in time"):
                 answers(store(url, query_timeout=0.2), rule("up"))
-            assert time.monotonic() - began < 8
+            assert time.monotonic() - began < 20
 
     def test_a_query_that_takes_too_long_is_not_the_stores_fault(self, both):
         heavy = rule("max_over_time(quantile_over_time(0.5, vector(1)[1h:1s])[1d:1s])")

@@ -361,7 +361,7 @@ def test_a_failure_is_told_in_time_with_a_reason_and_may_be_tried_again(faulty):
     with pytest.raises(DeliveryFailed, match=r"\w") as caught:
         faulty.transport.send(notification(faulty), NOW_US)
     # a second and a half by the options; the rest is what a busy machine may take
-    assert time.monotonic() - begun < CONNECT_TIMEOUT_S + READ_TIMEOUT_S + 5 < HANG_S
+    assert time.monotonic() - begun < CONNECT_TIMEOUT_S + READ_TIMEOUT_S + 15 < HANG_S
     assert not caught.value.final
     assert caught.value.retry_after_s >= 0
     assert faulty.received() == []

@@ -25,6 +25,7 @@ QUIET_ROUNDS = 3
 """Rounds before the alarms are made: a group's first members have all come by then."""
 SETTLED_S = 2.5
 """Longer than the evaluator and the notifier go without looking at what is due."""
+SETTLED_WITHIN_S = 180.0
 
 
 @dataclass
@@ -159,15 +160,15 @@ class Run:
     def _settle(self) -> None:
         """Wait until nothing more is judged or told."""
         seen, since = None, time.monotonic()
-        deadline = since + 60
+        deadline = since + SETTLED_WITHIN_S
         while time.monotonic() - since < SETTLED_S:
-            now = self._query(
+            ((history, pending),) = self._query(
                 "select (select count(*) from alarm_history),"
                 " (select count(*) from notification where status = 'pending')"
             )
-            if now != seen:
-                seen, since = now, time.monotonic()
-            assert time.monotonic() < deadline, f"not settled: {now}"
+            if history != seen or pending:
+                seen, since = history, time.monotonic()
+            assert time.monotonic() < deadline, f"not settled: {history}, {pending} pending"
             time.sleep(0.05)
 
     # -- what is left ---------------------------------------------------------------------------

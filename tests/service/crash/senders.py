@@ -19,7 +19,7 @@ from thermostat.samples.model import Sample
 from thermostat.samples.wire import COLUMNAR_TYPE, encode_columnar
 
 RETRY_S = 0.02
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 
 
 class _Publisher:

@@ -113,7 +113,7 @@ class ServerProcess:
         self._process.start()
         theirs.close()
 
-    def wait_for(self, news: str, timeout_s: float = 30.0) -> None:
+    def wait_for(self, news: str, timeout_s: float = 120.0) -> None:
         """Wait until the server is opened or started; AssertionError if it cannot be."""
         assert self._told is not None
         while news not in self._heard:

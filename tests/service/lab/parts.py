@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 180.0
 
 
 def own_user(lab) -> dict[str, str]:
@@ -62,7 +62,7 @@ class Servers:
             },
         )
         self._booted.append(server.id)
-        self._compute.wait_for_server(server, wait=120, interval=0.5)
+        self._compute.wait_for_server(server, wait=180, interval=0.5)
         return server.id
 
     def delete(self, server_id: str) -> None:

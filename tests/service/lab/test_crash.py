@@ -68,7 +68,7 @@ class Tenant:
         query = {"q.field": field["field"], "q.value": field["value"], "period": period_s}
         return self.ask("GET", "/v2/meters/cpu_util/statistics", params=query)
 
-    def wait_for_state(self, alarm_id, state, timeout_s=90):
+    def wait_for_state(self, alarm_id, state, timeout_s=180):
         deadline = time.monotonic() + timeout_s
         while self.ask("GET", f"/v2/alarms/{alarm_id}/state") != state:
             assert time.monotonic() < deadline, f"no {state!r}: {self.statistics(10)[-5:]}"

@@ -15,7 +15,7 @@ from tests.service.lab.stacks import Tenant, outputs
 pytestmark = pytest.mark.lab
 
 TEMPLATES = Path(__file__).parents[3] / "docs" / "templates"
-TIMEOUT_S = 60.0
+TIMEOUT_S = 180.0
 
 
 @pytest.fixture(scope="module")

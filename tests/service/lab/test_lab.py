@@ -15,7 +15,7 @@ from tests.lab import Lab
 
 pytestmark = pytest.mark.lab
 
-SERVER_ACTIVE_WITHIN_S = 60.0  # 5 s on an idle machine
+SERVER_ACTIVE_WITHIN_S = 180.0  # 5 s on an idle machine
 BUSY, IDLE = 0.15, 0.05
 TALK_TEMPLATE = {
     "AWSTemplateFormatVersion": "2010-09-09",
@@ -53,15 +53,20 @@ def server(lab: Lab) -> Iterator[str]:
         yield created.id
     finally:
         cloud.compute.delete_server(created.id)
-        cloud.compute.wait_for_delete(created, interval=0.2, wait=60)
+        cloud.compute.wait_for_delete(created, interval=0.2, wait=180)
+
+
+def pids(lab: Lab) -> dict[str, int]:
+    """Give the lab's own processes; other tests may boot guests meanwhile."""
+    return {part.name: part.pid for part in lab.status() if part.pid}
 
 
 def test_up_again_changes_nothing_and_takes_seconds(lab: Lab) -> None:
-    before = {part.name: part.pid for part in lab.status()}
+    before = pids(lab)
     begun = time.monotonic()
     lab.up()
     assert time.monotonic() - begun < 30  # 0.3 s on an idle machine; starting anew takes longer
-    assert {part.name: part.pid for part in lab.status()} == before
+    assert pids(lab) == before
 
 
 def test_every_part_answers_and_takes_memory(lab: Lab) -> None:
@@ -90,7 +95,7 @@ def test_heat_restarts_and_keeps_its_stacks(lab: Lab) -> None:
     }
     stack = heat.create_stack(name="lab-test-restart", template=template)
     try:
-        heat.wait_for_status(stack, "CREATE_COMPLETE", ["CREATE_FAILED"], interval=0.3, wait=60)
+        heat.wait_for_status(stack, "CREATE_COMPLETE", ["CREATE_FAILED"], interval=0.3, wait=180)
         lab.restart("heat")
         assert lab.cloud("demo").orchestration.get_stack(stack.id).status == "CREATE_COMPLETE"
     finally:
@@ -102,7 +107,7 @@ def test_a_template_of_2013_boots_a_server_with_the_groups_metadata(lab: Lab) ->
     heat = cloud.orchestration
     stack = heat.create_stack(name="lab-test-2013", template=TALK_TEMPLATE)
     try:
-        heat.wait_for_status(stack, "CREATE_COMPLETE", ["CREATE_FAILED"], interval=0.5, wait=120)
+        heat.wait_for_status(stack, "CREATE_COMPLETE", ["CREATE_FAILED"], interval=0.5, wait=180)
         tagged = [
             server
             for server in cloud.compute.servers()
@@ -111,7 +116,7 @@ def test_a_template_of_2013_boots_a_server_with_the_groups_metadata(lab: Lab) ->
         assert [server.status for server in tagged] == ["ACTIVE"]
     finally:
         heat.delete_stack(stack)
-        heat.wait_for_delete(stack, interval=0.5, wait=120)
+        heat.wait_for_delete(stack, interval=0.5, wait=180)
 
 
 def test_heat_without_a_token_is_refused(lab: Lab) -> None:

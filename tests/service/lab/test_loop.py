@@ -25,7 +25,7 @@ PARAMETERS = {
     "high_threshold": 25,  # what a busy machine leaves to the guest is above it
     "max_size": 2,
 }
-TIMEOUT_S = 120
+TIMEOUT_S = 180
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ ALARM = {
 }
 
 
-def wait_until(condition, what, timeout_s=30.0):
+def wait_until(condition, what, timeout_s=180.0):
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):
         assert time.monotonic() < deadline, f"{what} did not happen in {timeout_s} s"
@@ -213,15 +213,19 @@ class TestTokens:
     def test_a_token_is_validated_once(self, service, demo):
         """Keystone is slow; a cached token costs it nothing."""
         service.call(demo.auth_token, "GET", "/v2/alarms")
-        begun = time.monotonic()
-        for _ in range(20):
-            assert service.call(demo.auth_token, "GET", "/v2/alarms").status == 200
-        per_call_s = (time.monotonic() - begun) / 20
-        begun = time.monotonic()
-        for _ in range(5):
-            demo.session.invalidate()  # so that the next token is a new one
-            assert service.call(demo.session.get_token(), "GET", "/v2/alarms").status == 200
-        assert per_call_s < (time.monotonic() - begun) / 5
+
+        def call_s(token):
+            begun = time.monotonic()
+            assert service.call(token, "GET", "/v2/alarms").status == 200
+            return time.monotonic() - begun
+
+        def new_token():
+            demo.session.invalidate()
+            return demo.session.get_token()
+
+        # the quickest of each: the others waited for the machine
+        again_s = min(call_s(demo.auth_token) for _ in range(20))
+        assert again_s < min(call_s(new_token()) for _ in range(5))
 
 
 class TestTrusts:
