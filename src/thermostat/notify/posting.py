@@ -7,8 +7,6 @@ answers; libraries above it can bound neither the whole time nor the address.
 """
 
 import http.client
-import io
-import select
 import socket
 import ssl
 import threading
@@ -17,23 +15,16 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 from urllib.parse import SplitResult, quote, urlsplit
 
 from thermostat.notify.egress import PORTS, Egress, TargetRefused
 from thermostat.notify.resolving import Found, Resolver
 from thermostat.notify.transports.base import DeliveryFailed
+from thermostat.notify.wire import IDLE_S, FinalResponse, Wire, read_out
 
-SHORT_ANSWER = 4096
-"""A connection whose answer has more bytes than this is closed rather than read out."""
-READ_OUT_S = 0.5
-"""How long the rest of an answer may take whose status is known."""
-IDLE_S = 60.0
-"""How long a connection is kept for the next notification."""
 MOST_IDLE = 500
 """How many connections are kept at most."""
-MOST_INTERIM = 20
-"""How many interim answers (1xx) may come before the final one."""
 _URL_SAFE = "/?:@!$&'()*+,;=-._~%[]"
 
 
@@ -93,7 +84,7 @@ class Poster:
         self._resolver = Resolver()
         self._contexts = {verify: _context(ca_file, verify=verify) for verify in (True, False)}
         self._lock = threading.Lock()
-        self._idle: dict[Origin, deque[_Wire]] = {}
+        self._idle: dict[Origin, deque[Wire]] = {}
         self._kept = 0
         weakref.finalize(self, _close_all, self._idle)
 
@@ -119,13 +110,13 @@ class Poster:
                 pass  # it was closed while nobody used it
         return self._exchange(origin, self._connect(origin, deadline_s), request, deadline_s)
 
-    def _exchange(self, origin: Origin, wire: "_Wire", request: bytes, deadline_s: float) -> Reply:
+    def _exchange(self, origin: Origin, wire: Wire, request: bytes, deadline_s: float) -> Reply:
         try:
             wire.begin(deadline_s, self._limits.read_s)
-            response = _FinalResponse(cast("socket.socket", wire), method="POST")
+            response = FinalResponse(cast("socket.socket", wire), method="POST")
             wire.send(request)
             response.begin()
-            remark, reusable = _read_out(response, wire)
+            remark, reusable = read_out(response, wire)
         except BaseException as error:
             wire.close()
             raise _failure(error, wire, self._limits) from None
@@ -138,7 +129,7 @@ class Poster:
 
     # -- connections ------------------------------------------------------------------------------
 
-    def _connect(self, origin: Origin, deadline_s: float) -> "_Wire":
+    def _connect(self, origin: Origin, deadline_s: float) -> Wire:
         """Connect to an address of the origin that the rules let pass."""
         try:
             self._egress.check_port(origin.port)
@@ -154,8 +145,8 @@ class Poster:
             if origin.scheme == "https":
                 plain.settimeout(self._left_s(deadline_s))
                 context = self._contexts[origin.verify]
-                return _Wire(context.wrap_socket(plain, server_hostname=origin.host))
-            return _Wire(plain)
+                return Wire(context.wrap_socket(plain, server_hostname=origin.host))
+            return Wire(plain)
         except BaseException as error:
             plain.close()
             raise _tls_failure(error) from None
@@ -192,7 +183,7 @@ class Poster:
     def _left_s(self, deadline_s: float) -> float:
         return max(0.001, min(self._limits.connect_s, deadline_s - time.monotonic()))
 
-    def _kept_wire(self, origin: Origin) -> "_Wire | None":
+    def _kept_wire(self, origin: Origin) -> Wire | None:
         """Give a kept connection that is still open."""
         while True:
             with self._lock:
@@ -207,8 +198,8 @@ class Poster:
                 return wire
             wire.close()
 
-    def _keep(self, origin: Origin, wire: "_Wire") -> None:
-        old: list[_Wire] = []
+    def _keep(self, origin: Origin, wire: Wire) -> None:
+        old: list[Wire] = []
         wire.idle_since_s = time.monotonic()
         with self._lock:
             if self._kept >= MOST_IDLE:
@@ -221,9 +212,9 @@ class Poster:
         for one in old:
             one.close()
 
-    def _oldest(self, before_s: float) -> "list[_Wire]":
+    def _oldest(self, before_s: float) -> list[Wire]:
         """Take out what has been kept since before this time."""
-        old: list[_Wire] = []
+        old: list[Wire] = []
         for origin, wires in list(self._idle.items()):
             while wires and wires[0].idle_since_s < before_s:
                 old.append(wires.popleft())
@@ -237,106 +228,10 @@ class _Stale(Exception):  # noqa: N818 - it names what a kept connection is
     """A kept connection was closed by the other side before it answered anything."""
 
 
-class _Wire:
-    """A connection whose reads and writes end at a deadline. It is one attempt's at a time."""
-
-    def __init__(self, connected: socket.socket) -> None:
-        self._socket = connected
-        self._deadline_s = 0.0
-        self._read_s = 0.0
-        self.uses = 0
-        self.received = 0
-        """Bytes of the answer under way."""
-        self.idle_since_s = 0.0
-
-    def begin(self, deadline_s: float, read_s: float) -> None:
-        """Start an attempt that ends at this time, and waits so long for anything to come."""
-        self._deadline_s = deadline_s
-        self._read_s = read_s
-        self.uses += 1
-        self.received = 0
-
-    def end_in(self, seconds: float) -> None:
-        """Have the attempt end so soon."""
-        self._deadline_s = min(self._deadline_s, time.monotonic() + seconds)
-
-    def is_over(self) -> bool:
-        """Tell whether the attempt's time is up."""
-        return time.monotonic() >= self._deadline_s
-
-    def is_open(self) -> bool:
-        """Tell whether the other side has neither closed it nor said anything unasked."""
-        if time.monotonic() - self.idle_since_s > IDLE_S:
-            return False
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return not poll.poll(0)
-
-    def send(self, data: bytes) -> None:
-        """Send all of it."""
-        self._socket.settimeout(self._left_s())
-        self._socket.sendall(data)
-
-    def receive_into(self, buffer: Any) -> int:
-        """Wait for bytes of the answer; 0: there are no more."""
-        self._socket.settimeout(min(self._read_s, self._left_s()))
-        count = self._socket.recv_into(buffer)
-        self.received += count
-        return count
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        """Give the answer as a file, for the standard library's parser."""
-        return io.BufferedReader(_Received(self), SHORT_ANSWER)
-
-    def close(self) -> None:
-        """Hang up."""
-        self._socket.close()
-
-    def _left_s(self) -> float:
-        left_s = self._deadline_s - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError
-        return left_s
-
-
-class _FinalResponse(http.client.HTTPResponse):
-    """Passes over the interim answers before the one that counts.
-
-    The standard library does so with 100 only, and with any number of them. 101 is final: it ends
-    HTTP on the connection, which nobody asked for.
-    """
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self._left = MOST_INTERIM
-
-    def _read_status(self) -> tuple[str, int, str]:
-        version, status, reason = super()._read_status()  # type: ignore[misc]  # it is private
-        if not 100 <= status < 200 or status == http.HTTPStatus.SWITCHING_PROTOCOLS:
-            return version, status, reason
-        self._left -= 1
-        if self._left < 0:
-            raise DeliveryFailed(f"more than {MOST_INTERIM} interim answers")
-        return version, int(http.HTTPStatus.CONTINUE), reason
-
-
-def _close_all(idle: Mapping[Origin, Iterable[_Wire]]) -> None:
+def _close_all(idle: Mapping[Origin, Iterable[Wire]]) -> None:
     for wires in idle.values():
         for wire in wires:
             wire.close()
-
-
-class _Received(io.RawIOBase):
-    """What comes over a wire."""
-
-    def __init__(self, wire: _Wire) -> None:
-        self._wire = wire
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self._wire.receive_into(buffer)
 
 
 def _context(ca_file: str | None, *, verify: bool) -> ssl.SSLContext:
@@ -361,25 +256,7 @@ def _request(origin: Origin, parts: SplitResult, headers: Mapping[str, str], bod
     return "\r\n".join(lines).encode() + body
 
 
-def _read_out(response: http.client.HTTPResponse, wire: _Wire) -> tuple[str | None, bool]:
-    """Give what is odd about the rest of an answer, and whether the connection can be kept."""
-    if response.status == http.HTTPStatus.SWITCHING_PROTOCOLS:
-        return "the target leaves HTTP", False
-    if response.length is not None and response.length > SHORT_ANSWER:
-        return f"an answer of {response.length} bytes was cut off", False
-    wire.end_in(READ_OUT_S)
-    try:
-        length = len(response.read(SHORT_ANSWER + 1))
-    except TimeoutError:
-        return f"the rest of the answer was cut off after {READ_OUT_S:g} s", False
-    except (OSError, http.client.HTTPException):
-        return None, False  # the status has come: what follows does not matter
-    if length > SHORT_ANSWER:
-        return f"an answer of more than {SHORT_ANSWER} bytes was cut off", False
-    return None, response.isclosed() and not response.will_close
-
-
-def _failure(error: BaseException, wire: _Wire, limits: Limits) -> BaseException:
+def _failure(error: BaseException, wire: Wire, limits: Limits) -> BaseException:
     """Give what to raise for an attempt over a connection; its reason has no secrets."""
     was_closed = isinstance(error, ConnectionError | ssl.SSLEOFError)
     if was_closed and wire.uses > 1 and not wire.received:
