@@ -133,6 +133,8 @@ def _literal(host: str) -> Address | None:
     except ValueError:
         pass
     try:
+        # As a name it would be encoded so, which makes common digits of all others.
+        host = host.encode("idna").decode()
         return ipaddress.IPv4Address(socket.inet_aton(host.rstrip(".")))
     except (OSError, UnicodeError):
         return None

@@ -362,6 +362,19 @@ class TestTargets:
         assert "ok_actions" in fault(answer)
         assert "is refused" in fault(answer)
 
+    @pytest.mark.parametrize("user", ["bob:passw0rd", "passw0rd", ":passw0rd", "", ":"])
+    @pytest.mark.parametrize("scheme", ["http", "https", "trust+https", "trust+heat", "log"])
+    def test_a_password_is_refused_and_not_repeated(self, api, scheme, user, caplog):
+        caplog.set_level("DEBUG")
+        url = f"{scheme}://{user}@a.example/"
+        answer = api("POST", "/v2/alarms", with_(ok_actions=[url]), **ADMIN)
+        assert answer.status_code == 400
+        assert fault(answer) == (
+            "Invalid input for field/attribute ok_actions: a URL has a user name or password in it"
+        )
+        assert "passw0rd" not in answer.text
+        assert "passw0rd" not in caplog.text
+
     def test_ports_and_networks_of_the_options(self, services):
         rules = Egress(ports=[range(443, 444)], denied=[ip_network("10.0.0.0/8")])
         api = Api(create_api(replace(services, egress=rules)))
