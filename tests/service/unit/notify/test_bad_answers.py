@@ -164,7 +164,7 @@ class TestInterimAnswers:
         server = raw(interim(status), repeat=100_000)
         begun = time.monotonic()
         assert failure(server.url) == "more than 20 interim answers"
-        assert time.monotonic() - begun < 5.0
+        assert time.monotonic() - begun < 15.0
 
     @pytest.mark.parametrize("status", [100, 103])
     def test_they_do_not_prolong_an_attempt(self, raw, status):

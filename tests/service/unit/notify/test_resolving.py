@@ -68,7 +68,7 @@ class TestResolver:
 
     @pytest.mark.usefixtures("names")
     def test_a_name_that_hangs_is_not_waited_for(self):
-        assert 0.1 <= not_in_time(Resolver(), "hanging.example") < 5.0
+        assert 0.1 <= not_in_time(Resolver(), "hanging.example") < 15.0
 
     def test_it_takes_one_thread_however_often_it_is_tried(self, names):
         resolver = Resolver()
@@ -101,7 +101,7 @@ class TestResolver:
         for number in range(4):
             not_in_time(resolver, f"{number}.hanging.example", 0.01)
         assert len(names.asked) == 2
-        assert 0.1 <= not_in_time(resolver, "a.example") < 5.0
+        assert 0.1 <= not_in_time(resolver, "a.example") < 15.0
         assert resolver.addresses("127.0.0.1", 0.1), "an address needs no turn"
         threading.Timer(0.1, names.released.set).start()
         assert resolver.addresses("a.example", 10.0) == HERE, "it gets its turn"
@@ -118,7 +118,7 @@ class TestAttempts:
         begun = time.monotonic()
         with pytest.raises(DeliveryFailed) as caught:
             HttpTransport(configure(**options)).send(notification(url), 0)
-        assert time.monotonic() - begun < 5.0
+        assert time.monotonic() - begun < 15.0
         assert not caught.value.final
         return str(caught.value)
 
@@ -140,7 +140,7 @@ class TestAttempts:
         begun = time.monotonic()
         notifier.fire(f"http://a.example:{hook.port}/")
         counts = notifier.wait(pending=len(hung))
-        assert time.monotonic() - begun < 5.0
+        assert time.monotonic() - begun < 15.0
         assert counts[Status.DELIVERED] == 1
         names.released.set()
         assert notifier.wait()[Status.DELIVERED] == len(hung) + 1
