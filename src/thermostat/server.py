@@ -92,7 +92,9 @@ class Server:
             usual_limits(conf),
             counts_results=conf.enable_evaluation_results_metrics,
         )
-        outbox, trusts, retired = Outbox(database), Trusts(conf), RetiredTrusts(database)
+        secrets = WebhookSecrets(database)  # one, so that what replaces a secret is known to all
+        outbox = Outbox(database, secrets)
+        trusts, retired = Trusts(conf), RetiredTrusts(database)
         transports = load_transports(conf)
         outside = load_outside_stores(conf)
         self._store = load_store(conf)
@@ -168,7 +170,7 @@ class Server:
             outbox=outbox,
             silences=silences,
             deliveries=Deliveries(database),
-            webhook_secrets=WebhookSecrets(database),
+            webhook_secrets=secrets,
             enforcer=load_enforcer(conf),
             trusts=trusts,
             retired_trusts=retired,

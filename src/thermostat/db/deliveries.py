@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Engine, func, select, update
 
+from thermostat.db import group_members
 from thermostat.db.engine import MOST_IDS
-from thermostat.db.grouping import WAITING_US
-from thermostat.db.outbox import Status
+from thermostat.db.outbox import WAITING_US, Status
 from thermostat.db.paging import Page, SortKey, paged
 from thermostat.db.tables import NOTIFICATION
 from thermostat.db.writing import writer
@@ -114,37 +114,42 @@ class Deliveries:
     def retry(self, chosen: Chosen, now_us: int) -> int:
         """Have these sent again from now on, with a new deadline; give how many they are.
 
-        What was delivered stays so. What is in a group is sent again with all of it, once that is
-        closed.
+        What was delivered stays so. Those of one group go in one request; of a group that is still
+        pending all are sent, once it is closed.
         """
-        again = {"status": Status.PENDING.value, "finished_us": None}
-        due = {"next_attempt_us": now_us, "queued_us": now_us}
         replayable = NOTIFICATION.c.status.in_([status.value for status in REPLAYABLE])
-        grouped = 0
+        again = {
+            "status": Status.PENDING.value,
+            "finished_us": None,
+            "next_attempt_us": now_us,
+            "queued_us": now_us,
+        }
+        count = 0
         with self._writes.begin() as connection:
-            groups: set[str] = set()
             for some in _parts(chosen):
-                rows = connection.execute(
-                    select(NOTIFICATION.c.group_id, NOTIFICATION.c.next_attempt_us).where(
-                        replayable, NOTIFICATION.c.group_id.is_not(None), *_conditions(some)
-                    )
-                ).all()
-                grouped += len(rows)
-                groups |= {group_id for group_id, at_us in rows if at_us != WAITING_US}
-            for group_id in sorted(groups):
-                whole = update(NOTIFICATION).where(replayable, NOTIFICATION.c.group_id == group_id)
-                first = NOTIFICATION.c.notification_id == group_id
-                connection.execute(whole.where(~first).values(again))
-                connection.execute(whole.where(first).values(again | due))
-            alone = update(NOTIFICATION).where(replayable, NOTIFICATION.c.group_id.is_(None))
-            return grouped + sum(
-                connection.execute(alone.where(*_conditions(some)).values(again | due)).rowcount
-                for some in _parts(chosen)
-            )
+                those = (replayable, *_conditions(some))
+                alone = update(NOTIFICATION).where(NOTIFICATION.c.group_id.is_(None), *those)
+                count += connection.execute(alone.values(again)).rowcount
+                count += group_members.send_again(connection, those, now_us)
+        return count
 
     def drop(self, chosen: Chosen, now_us: int) -> int:
-        """Give these up, as far as they are pending or dead; give how many they are."""
-        return self._change(chosen, STUCK, status=Status.DROPPED.value, finished_us=now_us)
+        """Give these up, as far as they are pending or dead; give how many they are.
+
+        Of a group only these: the rest is sent without them.
+        """
+        stuck = NOTIFICATION.c.status.in_([status.value for status in STUCK])
+        dropped = {"status": Status.DROPPED.value, "finished_us": now_us}
+        count = 0
+        with self._writes.begin() as connection:
+            for some in _parts(chosen):
+                those = (stuck, *_conditions(some))
+                group_members.lock(connection, *those)
+                gone = update(NOTIFICATION).where(*those).values(dropped)
+                of = connection.scalars(gone.returning(NOTIFICATION.c.group_id)).all()
+                count += len(of)
+                group_members.let_go(connection, {one for one in of if one is not None}, now_us)
+        return count
 
     def queues(self) -> Mapping[str, Queue]:
         """Give what is pending, dead or dropped, by the scheme of the URL."""
@@ -187,21 +192,6 @@ class Deliveries:
         )
         with self._reads.begin() as connection:
             return [Obstacle(*row) for row in connection.execute(query)]
-
-    def _change(self, chosen: Chosen, statuses: Collection[Status], **values: Any) -> int:
-        known = [status.value for status in statuses]
-        with self._writes.begin() as connection:
-            return sum(
-                connection.execute(
-                    update(NOTIFICATION)
-                    .where(
-                        NOTIFICATION.c.status.in_(known),
-                        *_conditions(part),
-                    )
-                    .values(**values)
-                ).rowcount
-                for part in _parts(chosen)
-            )
 
 
 def _parts(chosen: Chosen) -> Sequence[Chosen]:

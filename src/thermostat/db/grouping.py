@@ -3,32 +3,33 @@
 
 A group is open for as many seconds after its first notification as the URL says. Then it is closed,
 once and for all, and its first notification is sent for all of them: what becomes of that one
-becomes of the others.
+becomes of the others (`db/outbox.py`). One that is given up leaves its group; the first of those
+that are left is then sent for them.
 """
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import msgspec
-from sqlalchemy import Connection, Engine, bindparam, delete, select, text, update
+from sqlalchemy import Connection, Engine, delete, select, text
 
-from thermostat.db.mapping import to_json
-from thermostat.db.outbox import Status
+from thermostat.db import group_members
+from thermostat.db.group_members import Member
+from thermostat.db.outbox import WAITING_US, Status
 from thermostat.db.tables import NOTIFICATION, OPEN_GROUP
 from thermostat.db.writing import writer
 
+LOG = logging.getLogger(__name__)
 PARAMETER = "thermostat-group"
 """The parameter of a URL's query that asks for groups, in seconds."""
 MOST_WAIT_S = 600
 MOST_MEMBERS = 500
 """How many notifications one request tells of at most."""
 SCHEMES = ("http:", "https:")
-WAITING_US = 253_370_764_800_000_000
-"""When a notification of an open group is due, until it is closed: in the year 9999."""
-SENT_FOR_US = WAITING_US + 1
-"""When one is due that another one is sent for."""
+NAMED_AT_ONCE = 25
+"""How many notifications a log line names."""
 
 _Row = Mapping[str, Any]
 _JOIN = text(
@@ -37,25 +38,6 @@ _JOIN = text(
     " ON CONFLICT (project_id, action_key)"
     " DO UPDATE SET members = open_group.members + excluded.members"
     " RETURNING group_id, members"
-)
-_SEND_FOR = (
-    update(NOTIFICATION)
-    .where(NOTIFICATION.c.notification_id == bindparam("of"))
-    .values(
-        group_id=bindparam("by"),
-        request_id=bindparam("in_request"),
-        next_attempt_us=bindparam("due_us"),
-    )
-)
-_FINISH = (
-    update(NOTIFICATION)
-    .where(NOTIFICATION.c.notification_id == bindparam("of"))
-    .values(
-        status=bindparam("as_status"),
-        attempts=bindparam("after"),
-        last_error=bindparam("error"),
-        finished_us=bindparam("at_us"),
-    )
 )
 
 
@@ -129,7 +111,7 @@ def _joined(
 
 
 class Groups:
-    """Open and closed groups. Every method may be called from any thread."""
+    """Open groups. Every method may be called from any thread."""
 
     def __init__(self, engine: Engine) -> None:
         self._reads = engine
@@ -143,80 +125,41 @@ class Groups:
         requests = members = 0
         for group_id in due:  # one at a time, so that it never waits for one while it has another
             with self._writes.begin() as connection:
-                made = _close(connection, group_id, now_us)
-            requests += made[0]
-            members += made[1]
+                parts = _close(connection, group_id, now_us)
+            for part in parts:
+                _tell(part)
+            requests += len(parts)
+            members += sum(map(len, parts))
         return requests, members
 
-    def finish(self) -> int:
-        """Settle the notifications that others were sent for, as those; give how many."""
-        first = NOTIFICATION.alias("first")
-        query = (
-            select(
-                NOTIFICATION.c.notification_id,
-                first.c.status,
-                first.c.attempts,
-                first.c.last_error,
-                first.c.finished_us,
-            )
-            .join(first, first.c.notification_id == NOTIFICATION.c.group_id)
-            .where(
-                NOTIFICATION.c.status == Status.PENDING.value,
-                NOTIFICATION.c.next_attempt_us == SENT_FOR_US,
-                first.c.status != Status.PENDING.value,
-            )
-        )
-        with self._reads.begin() as connection:
-            rows = [
-                {"of": of, "as_status": status, "after": attempts, "error": error, "at_us": at_us}
-                for of, status, attempts, error, at_us in connection.execute(query)
-            ]
-        if rows:
-            with self._writes.begin() as connection:
-                connection.execute(_FINISH, rows)
-        return len(rows)
 
-
-def _close(connection: Connection, group_id: str, now_us: int) -> tuple[int, int]:
-    """Close a group, into which nothing comes any more; give its requests and notifications."""
+def _close(connection: Connection, group_id: str, now_us: int) -> Sequence[Sequence[Member]]:
+    """Close a group, into which nothing comes any more; give its notifications by request."""
     if not connection.execute(delete(OPEN_GROUP).where(OPEN_GROUP.c.group_id == group_id)).rowcount:
-        return 0, 0  # somebody else has closed it
-    query = (
-        select(NOTIFICATION.c.notification_id, NOTIFICATION.c.body, NOTIFICATION.c.request_id)
-        .where(
-            NOTIFICATION.c.group_id == group_id,
-            NOTIFICATION.c.next_attempt_us == WAITING_US,
-            NOTIFICATION.c.status == Status.PENDING.value,
-        )
-        .order_by(NOTIFICATION.c.group_place)
+        return ()  # somebody else has closed it
+    found = group_members.find(
+        connection,
+        NOTIFICATION.c.group_id == group_id,
+        NOTIFICATION.c.next_attempt_us == WAITING_US,
+        NOTIFICATION.c.status == Status.PENDING.value,
     )
-    rows = connection.execute(query).all()
-    parts = [rows[begin : begin + MOST_MEMBERS] for begin in range(0, len(rows), MOST_MEMBERS)]
+    parts = [found[begin : begin + MOST_MEMBERS] for begin in range(0, len(found), MOST_MEMBERS)]
     for part in parts:
-        first = part[0]
-        connection.execute(
-            _SEND_FOR,
-            [
-                {
-                    "of": row.notification_id,
-                    "by": first.notification_id,
-                    "in_request": first.request_id,
-                    "due_us": now_us if row is first else SENT_FOR_US,
-                }
-                for row in part
-            ],
-        )
-        connection.execute(
-            update(NOTIFICATION)
-            .where(NOTIFICATION.c.notification_id == first.notification_id)
-            .values(body=_body(part), queued_us=now_us)
-        )
-    return len(parts), len(rows)
+        of = group_id if part is parts[0] else part[0].notification_id
+        group_members.send_together(connection, part, of, now_us)
+    return parts
 
 
-def _body(rows: Sequence[Any]) -> str:
-    """Give the body that tells of all: the newest one's own, and all of them, oldest first."""
-    alarms = [
-        {"notification_id": row.notification_id, **msgspec.json.decode(row.body)} for row in rows
-    ]
-    return to_json({**msgspec.json.decode(rows[-1].body), "alarms": alarms})
+def _tell(members: Sequence[Member]) -> None:
+    """Log which notifications a request tells of; its attempts are lines with its own id only."""
+    first = members[0]
+    for begin in range(0, len(members), NAMED_AT_ONCE):
+        LOG.info(
+            "Notification %s (%s) is sent for those of a group: %s",
+            first.notification_id,
+            first.request_id,
+            ", ".join(
+                f"{one.notification_id} of alarm {one.alarm_id}"
+                for one in members[begin : begin + NAMED_AT_ONCE]
+            ),
+        )

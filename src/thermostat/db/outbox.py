@@ -11,16 +11,19 @@ from urllib.parse import urlsplit
 import msgspec
 from oslo_context.context import generate_request_id
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Engine,
     Row,
     bindparam,
+    case,
     delete,
     func,
     or_,
     select,
     update,
 )
+from sqlalchemy.exc import SQLAlchemyError
 
 from thermostat.alarms.model import Alarm, Transition
 from thermostat.db import trust_faults
@@ -28,6 +31,11 @@ from thermostat.db.mapping import to_json
 from thermostat.db.signing import WebhookSecrets
 from thermostat.db.tables import NOTIFICATION
 from thermostat.db.writing import writer
+
+WAITING_US = 253_370_764_800_000_000
+"""When a notification of an open group is due, until it is closed: in the year 9999."""
+SENT_FOR_US = WAITING_US + 1
+"""When one is due that another one is sent for."""
 
 
 class Status(StrEnum):
@@ -40,6 +48,17 @@ class Status(StrEnum):
     """Somebody gave it up by hand."""
     SILENCED = "silenced"
     """It is never delivered: a silence withheld it."""
+
+
+class _Member(msgspec.Struct):
+    notification_id: str
+
+
+class _GroupBody(msgspec.Struct):
+    alarms: tuple[_Member, ...]
+
+
+_group_body = msgspec.json.Decoder(_GroupBody).decode
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +80,8 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     queued_us: int | None = None
     """Since when its deadline counts, where that is later than its creation: it was replayed."""
     project_id: str = ""
+    group_id: str | None = None
+    """The group that it is sent for."""
     signing_keys: tuple[bytes, ...] = ()
     """What it is signed with: the project's secret, and the earlier one while that still counts."""
 
@@ -68,6 +89,13 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     def scheme(self) -> str:
         """The scheme of the URL."""
         return scheme_of(self.action)
+
+    @property
+    def told(self) -> Sequence[str]:
+        """The ids of the notifications that its request tells of, its own among them."""
+        if self.group_id is None:
+            return (self.notification_id,)
+        return [one.notification_id for one in _group_body(self.body).alarms]
 
 
 _FIELDS = [
@@ -88,7 +116,10 @@ _SETTLE = (
         status=bindparam("status"),
         attempts=NOTIFICATION.c.attempts + 1,
         last_error=bindparam("last_error"),
-        next_attempt_us=bindparam("next_attempt_us"),
+        next_attempt_us=case(
+            (NOTIFICATION.c.next_attempt_us == SENT_FOR_US, SENT_FOR_US),
+            else_=bindparam("next_attempt_us", type_=BigInteger),
+        ),
         finished_us=bindparam("finished_us"),
     )
 )
@@ -99,6 +130,7 @@ class Outcome:
     """What one attempt came to."""
 
     notification_id: str
+    """The one that was sent."""
     status: Status
     """PENDING: try again at `next_attempt_us`."""
     error: str | None = None
@@ -108,6 +140,8 @@ class Outcome:
     """The trust that was used, or that Keystone refused."""
     trust_error: str | None = None
     """Why Keystone refused it."""
+    told: Sequence[str] = ()
+    """All that the request told of, where that is more than the one."""
 
 
 def notification_rows(alarm: Alarm, transition: Transition) -> Sequence[Mapping[str, Any]]:
@@ -157,17 +191,17 @@ def target_of(action: str) -> str:
     return (parts.netloc.rpartition("@")[2].lower() or parts.scheme)[:255]
 
 
-def _notification(row: Row[Any], keys: tuple[bytes, ...]) -> Notification:
-    return Notification(**row._mapping, signing_keys=keys)
+def _notification(row: Row[Any]) -> Notification:
+    return Notification(**row._mapping)
 
 
 class Outbox:
     """The notifications. Every method may be called from any thread."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, secrets: WebhookSecrets | None = None) -> None:
         self._reads = engine
         self._writes = writer(engine)
-        self._secrets = WebhookSecrets(engine)
+        self._secrets = secrets or WebhookSecrets(engine)
 
     def due(
         self,
@@ -194,7 +228,35 @@ class Outbox:
         )
         with self._reads.begin() as connection:
             rows = connection.execute(query).all()
-        return [_notification(row, self._secrets.keys(row.project_id)) for row in rows]
+        for project_id in {row.project_id for row in rows}:
+            self._secrets.keys(project_id)  # once here, and not by many who send at the same time
+        return list(map(_notification, rows))
+
+    def current(self, known: Notification) -> Notification | None:
+        """Give what is to be sent of one that was read a while ago: None if it was given up.
+
+        It has the keys of this moment. Those that are of a group or need a trust are read again;
+        of others it is not worth the time.
+        """
+        found: Notification | None = known
+        if known.group_id is not None or known.trust_id is not None:
+            found = self._read_again(known)
+        if found is None:
+            return None
+        return msgspec.structs.replace(found, signing_keys=self._secrets.keys(found.project_id))
+
+    def _read_again(self, known: Notification) -> Notification | None:
+        query = select(*_FIELDS).where(
+            NOTIFICATION.c.notification_id == known.notification_id,
+            NOTIFICATION.c.status == Status.PENDING.value,
+            NOTIFICATION.c.next_attempt_us < WAITING_US,
+        )
+        try:
+            with self._reads.begin() as connection:
+                row = connection.execute(query).one_or_none()
+        except SQLAlchemyError:
+            return known  # deliveries go on while the database cannot be read
+        return None if row is None else _notification(row)
 
     def settle(self, outcomes: Sequence[Outcome], now_us: int) -> None:
         """Write what these attempts came to, in one transaction."""
@@ -202,7 +264,7 @@ class Outbox:
             return
         rows = [
             {
-                "of": outcome.notification_id,
+                "of": notification_id,
                 "is_delivered": outcome.status is Status.DELIVERED,
                 "status": outcome.status.value,
                 "last_error": outcome.error,
@@ -210,6 +272,7 @@ class Outbox:
                 "finished_us": None if outcome.status is Status.PENDING else now_us,
             }
             for outcome in outcomes
+            for notification_id in outcome.told or (outcome.notification_id,)
         ]
         with self._writes.begin() as connection:
             connection.execute(_SETTLE, rows)

@@ -7,12 +7,13 @@ another project's secret could forge that project's notifications, so nobody els
 
 import base64
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from thermostat.db.tables import WEBHOOK_SECRET
 from thermostat.db.writing import writer
@@ -22,7 +23,7 @@ SECRET_BYTES = 32
 OVERLAP_S = 86_400
 """How long a replaced secret still signs beside the new one."""
 REMEMBERED_S = 10.0
-"""How long after its replacement a secret may still sign alone."""
+"""How long after its replacement by another process a secret may still sign alone."""
 MOST_REMEMBERED = 10_000
 US_PER_S = 1_000_000
 
@@ -35,13 +36,15 @@ class WebhookSecrets:
         self._writes = writer(engine)
         self._clock = clock
         self._remembered: dict[str, tuple[float, tuple[bytes, ...]]] = {}
+        self._replacing = threading.Lock()
+        self._replacements = 0
 
     def secret(self, project_id: str) -> str:
         """Give the project's secret as receivers have it: `whsec_` and Base64."""
         return f"{PREFIX}{self._row(project_id).secret}"
 
     def replace(self, project_id: str) -> str:
-        """Give the project a new secret; the one before it still signs too for a day."""
+        """Give the project a new secret, which signs at once; the one before it too for a day."""
         self._row(project_id)
         with self._writes.begin() as connection:
             secret = _new()
@@ -54,7 +57,9 @@ class WebhookSecrets:
                     created_us=int(self._clock() * US_PER_S),
                 )
             )
-        self._remembered.pop(project_id, None)
+        with self._replacing:
+            self._replacements += 1
+            self._remembered.pop(project_id, None)
         return f"{PREFIX}{secret}"
 
     def keys(self, project_id: str) -> tuple[bytes, ...]:
@@ -63,13 +68,21 @@ class WebhookSecrets:
         known = self._remembered.get(project_id)
         if known is not None and now_s < known[0]:
             return known[1]
-        row = self._row(project_id)
+        replacements = self._replacements
+        try:
+            row = self._row(project_id)
+        except SQLAlchemyError:
+            if known is None:
+                raise
+            return known[1]  # deliveries go on while the database cannot be read
         is_recent = self._clock() * US_PER_S - row.created_us < OVERLAP_S * US_PER_S
         texts = (row.secret, row.earlier_secret if is_recent else None)
         keys = tuple(base64.b64decode(text) for text in texts if text)
-        if len(self._remembered) >= MOST_REMEMBERED:
-            self._remembered.clear()
-        self._remembered[project_id] = (now_s + REMEMBERED_S, keys)
+        with self._replacing:
+            if replacements == self._replacements:  # else it may have been read before that
+                if len(self._remembered) >= MOST_REMEMBERED:
+                    self._remembered.clear()
+                self._remembered[project_id] = (now_s + REMEMBERED_S, keys)
         return keys
 
     def _row(self, project_id: str) -> Row[Any]:

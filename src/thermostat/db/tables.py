@@ -115,7 +115,7 @@ NOTIFICATION = Table(
     Column("scheme", String(32), nullable=False, server_default=""),
     # Since when its deadline counts, where that is later than its creation.
     Column("queued_us", BigInteger),
-    # The notification that is sent for this one and others, itself among them.
+    # What is sent in one request, by the first of it that is due.
     Column("group_id", String(36)),
     Column("group_place", Integer),
     Index(None, "status", "next_attempt_us"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The grouper: closes groups of notifications in time, and settles what others were sent for."""
+"""The grouper: closes groups of notifications in time."""
 
 import logging
 import threading
@@ -59,14 +59,13 @@ class Grouper:
         return None if self._thread.is_alive() else "the grouper has stopped"
 
     def look(self) -> None:
-        """Close groups whose time is up, and settle those that were sent."""
+        """Close groups whose time is up."""
         requests, members = self._groups.close(int(self._clock() * 1_000_000))
         if requests:
             LOG.info("%d notifications are told in %d requests", members, requests)
             self._requests.inc(requests)
             self._members.inc(members)
             self._notify()
-        self._groups.finish()
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -160,20 +160,27 @@ class Worker:
         """Try this one, and then others while there are any that may be started."""
         while notification is not None:
             outcome = self._attempt(notification)
-            self._results.put(outcome)
-            runs_dry = self._lanes.finished(
-                notification, failed=outcome.status is not Status.DELIVERED
-            )
+            if outcome is None:
+                self._lanes.settled([notification.notification_id])
+            else:
+                self._results.put(outcome)
+            is_delivered = outcome is not None and outcome.status is Status.DELIVERED
+            runs_dry = self._lanes.finished(notification, failed=not is_delivered)
             if runs_dry:
                 self._filled.set()
             if not self._due.is_set():
                 self._due.set()
             notification = None if self._stop.is_set() else self._lanes.next(time.monotonic())
 
-    def _attempt(self, notification: Notification) -> Outcome:
+    def _attempt(self, notification: Notification) -> Outcome | None:
+        """Try it; give what that came to, or None if it was given up before."""
         begun_s = time.monotonic()
         scheme = notification.scheme
         try:
+            current = self._outbox.current(notification)
+            if current is None:
+                return None
+            notification = current
             transport = self._transports.get(scheme)
             if transport is None:
                 reason = f"no transport for {scheme!r} is installed, or it is not allowed"
@@ -195,7 +202,7 @@ class Worker:
         LOG.info(
             "Alarm %s: notification %s (%s) delivered to %s in %.3f s%s",
             notification.alarm_id,
-            notification.notification_id,
+            _named(notification),
             notification.request_id,
             short(notification.action),
             taken_s,
@@ -209,6 +216,7 @@ class Worker:
             Status.DELIVERED,
             remark,
             trust_id=notification.trust_id,
+            told=notification.told,
         )
 
     def _failed(
@@ -226,7 +234,7 @@ class Worker:
             )
         what = (
             notification.alarm_id,
-            notification.notification_id,
+            _named(notification),
             notification.request_id,
             short(notification.action),
             failure,
@@ -242,6 +250,7 @@ class Worker:
                 str(failure),
                 trust_id=trust_id,
                 trust_error=failure.trust_error,
+                told=notification.told,
             )
         wait_s = (next_us - now_us) / 1e6
         LOG.warning("Alarm %s: notification %s (%s) to %s: %s; again in %.1f s", *what, wait_s)
@@ -253,7 +262,14 @@ class Worker:
             next_us,
             trust_id=trust_id,
             trust_error=failure.trust_error,
+            told=notification.told,
         )
 
     def _now_us(self) -> int:
         return int(self._clock() * 1_000_000)
+
+
+def _named(notification: Notification) -> str:
+    """Give its id as a log line has it; the others' of its group are in a line of their own."""
+    others = len(notification.told) - 1
+    return f"{notification.notification_id}{f' and {others} more' if others else ''}"

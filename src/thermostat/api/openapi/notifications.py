@@ -50,7 +50,8 @@ OPERATIONS: Operations = {
         "DELETE": Operation(
             name="dropNotification",
             summary="Give a notification up.",
-            description="Its status is `dropped` then. 409 where it is delivered or dropped.",
+            description="Its status is `dropped` then. Of a group, the others are still sent, "
+            "without it. 409 where it is delivered or dropped.",
             answers={204: Answer("It is given up.")},
             errors=[404, 409],
         ),
@@ -59,7 +60,8 @@ OPERATIONS: Operations = {
         "POST": Operation(
             name="retryNotification",
             summary="Send a notification again.",
-            description="From now on, with a new deadline. 409 where it is delivered.",
+            description="From now on, with a new deadline. Of a group that is pending, all are "
+            "sent with it. 409 where it is delivered.",
             answers={200: Answer("The notification.", ref("Notification"))},
             errors=[404, 409],
         )
@@ -74,7 +76,7 @@ OPERATIONS: Operations = {
         "POST": Operation(
             name="replaceWebhookSecret",
             summary="Make a new secret for the project's notifications.",
-            description="The one before it signs too for a day.",
+            description="It signs at once; the one before it signs too for a day.",
             answers={200: _SECRET},
             errors=[400],
         ),

@@ -58,7 +58,6 @@ class Grouped:
         """Wait until nothing is pending."""
 
         def is_done():
-            self.groups.finish()
             return not self.notifier.outbox.counts()[Status.PENDING]
 
         wait_until(is_done, timeout_s)
@@ -227,20 +226,184 @@ def test_trusts_are_not_shared():
         group_wait_s("trust+http://h/?thermostat-group=3")
 
 
-def test_a_dead_group_is_sent_again_as_one(grouped, notifier, hook):
-    hook.answer = lambda _call: Answer(410 if len(hook.calls) < 2 else 200)
-    notifier.start()
-    grouped.fire(f"{hook.url}/?thermostat-group=30", 3)
-    grouped.close()
-    assert grouped.finish()[Status.DEAD] == 3
-    deliveries = Deliveries(notifier.engine)
-    last = max(notifier.rows(), key=lambda row: row["group_place"])
-    chosen = Chosen(ids=[last["notification_id"]])
-    assert deliveries.retry(chosen, int(time.time() * 1e6)) == 1
-    notifier.worker.wake()
-    assert grouped.finish()[Status.DELIVERED] == 3
-    assert len(hook.calls) == 2
-    assert hook.calls[0].body == hook.calls[1].body
+def now_us():
+    return int(time.time() * 1e6)
+
+
+def told(call):
+    """The alarms that a request told of."""
+    return [one["alarm_id"] for one in json.loads(call.body)["alarms"]]
+
+
+class GivenUp(Grouped):
+    """A group of three whose target does not take it yet."""
+
+    def __init__(self, notifier, hook, status=503):
+        super().__init__(notifier)
+        self.hook = hook
+        self.deliveries = Deliveries(notifier.engine)
+        hook.answer = lambda _call: Answer(status)
+        notifier.start(backoff_base=0.4, backoff_max=0.4)
+        self.alarm_ids = self.fire(f"{hook.url}/?thermostat-group=30", 3)
+        rows = {row["alarm_id"]: row["notification_id"] for row in notifier.rows()}
+        self.ids = [rows[alarm_id] for alarm_id in self.alarm_ids]
+
+    def attempt(self):
+        self.close()
+        wait_until(lambda: self.hook.calls and self.row(self.ids[0])["attempts"])
+
+    def row(self, notification_id):
+        (row,) = [one for one in self.notifier.rows() if one["notification_id"] == notification_id]
+        return row
+
+    def statuses(self):
+        return [self.row(one)["status"] for one in self.ids]
+
+    def drop(self, *positions):
+        ids = [self.ids[position] for position in positions]
+        return self.deliveries.drop(Chosen(ids=ids), now_us())
+
+    def retry(self, *positions):
+        ids = [self.ids[position] for position in positions]
+        count = self.deliveries.retry(Chosen(ids=ids), now_us())
+        self.notifier.worker.wake()
+        return count
+
+    def take(self):
+        """Have the target take what comes; give what comes until nothing waits."""
+        before = len(self.hook.calls)
+        self.hook.answer = lambda _call: Answer(200)
+        self.finish()
+        return [call for call in self.hook.calls[before:] if call.path.startswith("/?")]
+
+
+class TestDrop:
+    @pytest.fixture
+    def group(self, notifier, hook):
+        return GivenUp(notifier, hook)
+
+    @pytest.mark.parametrize("given_up", [(0,), (1,), (2,), (0, 1), (0, 2)])
+    def test_the_others_of_a_closed_group_are_told_without_it(self, group, given_up):
+        group.attempt()
+        assert group.drop(*given_up) == len(given_up)
+        left = [position for position in range(3) if position not in given_up]
+        (call,) = group.take()
+        assert told(call) == [group.alarm_ids[position] for position in left]
+        assert call.headers["webhook-id"] == group.ids[left[0]]
+        assert json.loads(call.body)["alarm_id"] == group.alarm_ids[left[-1]]
+        wanted = ["dropped" if position in given_up else "delivered" for position in range(3)]
+        assert group.statuses() == wanted
+
+    def test_all_of_a_group(self, group):
+        group.attempt()
+        assert group.drop(0, 1, 2) == 3
+        assert group.take() == []
+        assert group.statuses() == ["dropped"] * 3
+
+    @pytest.mark.parametrize("given_up", [0, 1])
+    def test_of_an_open_group(self, group, given_up):
+        assert group.drop(given_up) == 1
+        group.close()
+        (call,) = group.take()
+        assert told(call) == [
+            group.alarm_ids[position] for position in range(3) if position != given_up
+        ]
+        assert group.statuses().count("dropped") == 1
+
+    @pytest.mark.parametrize("is_open", [True, False])
+    @pytest.mark.parametrize("given_up", [0, 2])
+    def test_what_was_dropped_is_sent_alone_when_it_is_sent_again(self, group, is_open, given_up):
+        if not is_open:
+            group.attempt()
+        group.drop(given_up)
+        assert group.retry(given_up) == 1
+        assert group.row(group.ids[given_up])["status"] == "pending"
+        group.close()
+        by_id = {call.headers["webhook-id"]: call for call in group.take()}
+        assert len(by_id) == 2
+        assert told(by_id[group.ids[given_up]]) == [group.alarm_ids[given_up]]
+        assert group.statuses() == ["delivered"] * 3
+
+    def test_it_is_not_told_if_it_waits_behind_another_request(self, grouped, notifier, hook):
+        hook.answer = lambda _call: Answer(503 if len(hook.calls) > 1 else 200, delay_s=1.0)
+        notifier.start(read_timeout=5)
+        grouped.fire(f"{hook.url}/first")
+        wait_until(lambda: hook.calls)
+        grouped.fire(f"{hook.url}/?thermostat-group=30", 2)
+        grouped.close()
+        wait_until(lambda: notifier.worker._lanes.unsettled == 2)
+        first, second = [row for row in notifier.rows() if row["group_id"]]
+        deliveries = Deliveries(notifier.engine)
+        assert deliveries.drop(Chosen(ids=[second["notification_id"]]), now_us()) == 1
+        wait_until(lambda: len(hook.calls) == 2)
+        assert told(hook.calls[1]) == [first["alarm_id"]]
+        assert deliveries.drop(Chosen(ids=[first["notification_id"]]), now_us()) == 1
+
+    def test_what_a_request_under_way_tells_of_is_delivered(self, group):
+        """Its target has been told of all three, so their status says that."""
+        group.hook.answer = lambda _call: Answer(200, delay_s=0.5)
+        group.close()
+        wait_until(lambda: group.hook.calls)
+        assert group.drop(0, 1) == 2
+        wait_until(lambda: group.statuses() == ["delivered"] * 3)
+
+
+def test_all_of_a_failing_group_show_why(notifier, hook, caplog):
+    caplog.set_level("INFO")
+    group = GivenUp(notifier, hook)
+    group.attempt()
+    found = group.deliveries.list(Chosen(), Page(sort=NEWEST_FIRST))
+    assert {(one.attempts > 0, one.last_error) for one in found} == {(True, "HTTP 503")}
+    assert len({one.attempts for one in found}) == 1
+    (obstacle,) = group.deliveries.obstacles(9)
+    assert (obstacle.reason, obstacle.notifications) == ("HTTP 503", 3)
+    (line,) = [line for line in caplog.messages if group.ids[2] in line]
+    first = group.row(group.ids[0])
+    assert f"Notification {first['notification_id']} ({first['request_id']})" in line
+    assert f"{group.ids[1]} of alarm {group.alarm_ids[1]}" in line
+    assert any(f"{group.ids[0]} and 2 more" in line for line in caplog.messages)
+
+
+class TestSentAgain:
+    @pytest.fixture
+    def group(self, notifier, hook):
+        group = GivenUp(notifier, hook, status=410)
+        group.close()
+        assert group.finish()[Status.DEAD] == 3
+        return group
+
+    @pytest.mark.parametrize("chosen", [(0,), (2,), (0, 1), (1, 2), (0, 1, 2)])
+    def test_what_is_chosen_of_a_dead_group_is_one_request(self, group, chosen):
+        group.hook.answer = lambda _call: Answer(200)
+        assert group.retry(*chosen) == len(chosen)
+        (call,) = group.take()
+        assert told(call) == [group.alarm_ids[position] for position in chosen]
+        assert call.headers["webhook-id"] == group.ids[chosen[0]]
+        wanted = ["delivered" if position in chosen else "dead" for position in range(3)]
+        assert group.statuses() == wanted
+        if rest := [position for position in range(3) if position not in chosen]:
+            group.retry(*rest)
+            (call,) = group.take()
+            assert told(call) == [group.alarm_ids[position] for position in rest]
+
+    def test_what_is_dropped_is_not(self, group):
+        assert group.drop(0) == 1
+        group.hook.answer = lambda _call: Answer(200)
+        assert group.deliveries.retry(Chosen(statuses=[Status.DEAD]), now_us()) == 2
+        group.notifier.worker.wake()
+        (call,) = group.take()
+        assert told(call) == group.alarm_ids[1:]
+        assert group.statuses() == ["dropped", "delivered", "delivered"]
+
+    def test_a_member_of_a_failing_group_is_sent_with_it(self, notifier, hook):
+        group = GivenUp(notifier, hook)
+        group.notifier.stop()
+        group.notifier.start(backoff_base=600, backoff_max=600)
+        group.attempt()
+        hook.answer = lambda _call: Answer(200)
+        assert group.retry(2) == 1
+        (call,) = group.take()
+        assert told(call) == group.alarm_ids
 
 
 def test_what_waits_for_others_is_not_sent_alone(grouped, notifier, hook):
