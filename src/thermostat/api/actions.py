@@ -8,7 +8,7 @@ import falcon
 from msgspec.structs import replace
 from oslo_config import cfg
 
-from thermostat.alarms.balancers import LoadBalancerRule
+from thermostat.alarms.lending import TRUST_PREFIX, is_of_a_trust
 from thermostat.alarms.model import ACTION_FIELDS, Alarm, State
 from thermostat.api.errors import bad_field
 from thermostat.db.grouping import group_wait_s
@@ -21,8 +21,6 @@ HOSTLESS_SCHEMES = ADMIN_SCHEMES | queue_urls.SCHEMES | {"trust+heat"}
 """They find their target without a URL."""
 SUBSCRIBER_SCHEMES = frozenset(PORTS)
 """What Zaqar may be told to call: to a `trust+` URL it would take a token of the server's user."""
-TRUST_PREFIX = "trust+"
-HEAT_PREFIX = "trust+heat:"
 MAX_URL = 4096
 NO_KEYSTONE = ", which needs Keystone, and this server runs without Keystone"
 OPTS = [
@@ -80,37 +78,13 @@ def with_secrets(alarm: Alarm, known: Alarm | None) -> Alarm:
     return alarm
 
 
-def trust_actions(alarm: Alarm) -> frozenset[tuple[str, ...]]:
-    """Give what the alarm's trust is lent for: the actions that are called with it.
-
-    What `trust+heat` acts on is not in its URL but in the rule.
-    """
-    return frozenset(
-        (action, *(_healed(alarm) if action.startswith(HEAT_PREFIX) else ()))
-        for state in State
-        for action in alarm.actions(state)
-        if _is_of_a_trust(action)
-    )
-
-
 def without_trusts(schemes: Collection[str]) -> frozenset[str]:
     """Give those of these schemes that work without Keystone."""
     return frozenset(scheme for scheme in schemes if not _needs_keystone(scheme))
 
 
 def _needs_keystone(scheme: str) -> bool:
-    return _is_of_a_trust(scheme) or scheme in queue_urls.SCHEMES
-
-
-def _is_of_a_trust(action: str) -> bool:
-    return action.startswith(TRUST_PREFIX)
-
-
-def _healed(alarm: Alarm) -> tuple[str, ...]:
-    """Give the stack that is updated and the group whose members are replaced."""
-    if not isinstance(alarm.rule, LoadBalancerRule):
-        return ()
-    return alarm.rule.stack_id, alarm.rule.autoscaling_group_id
+    return is_of_a_trust(scheme) or scheme in queue_urls.SCHEMES
 
 
 def _check(

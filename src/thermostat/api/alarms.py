@@ -10,9 +10,10 @@ import falcon
 import msgspec
 from msgspec import UNSET
 
+from thermostat.alarms.lending import trust_actions
 from thermostat.alarms.model import Alarm, State
 from thermostat.api import alarm_form, policies
-from thermostat.api.actions import check_actions, trust_actions, with_secrets
+from thermostat.api.actions import check_actions, with_secrets
 from thermostat.api.body import read_json, read_object
 from thermostat.api.context import authorize, caller, is_allowed, own_project
 from thermostat.api.errors import bad_field

@@ -15,10 +15,10 @@ from oslo_config import cfg
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from thermostat.db.deliveries import NEWEST_FIRST, REPLAYABLE, STUCK, Chosen, Deliveries, Delivery
+from thermostat.db.deliveries import NEWEST_FIRST, STUCK, Chosen, Deliveries, Delivery
 from thermostat.db.engine import GROUP, OPTS, open_engine
 from thermostat.db.mapping import iso
-from thermostat.db.outbox import Status
+from thermostat.db.outbox import REPLAYABLE, Status
 from thermostat.db.paging import Page
 from thermostat.db.schema import SchemaError, check_schema
 from thermostat.redaction import short

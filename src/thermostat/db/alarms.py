@@ -35,6 +35,7 @@ from thermostat.db.mapping import (
     from_row,
     to_row,
 )
+from thermostat.db.outbox import use_new_trust
 from thermostat.db.paging import Page, paged
 from thermostat.db.references import check_references
 from thermostat.db.retired_trusts import retire, take_up
@@ -193,8 +194,9 @@ class AlarmRepository:
         Raises AlarmNotFound, BadReference if it names alarms that it may not and did not, and
         OverQuota if it moves to an owner that has as many as it may have.
 
-        Its revision grows, and a trust that it no longer has is retired. What was judged is kept
-        where it was judged by the same rule. A change that changes nothing writes nothing.
+        Its revision grows, and a trust that it no longer has is retired; what may still be sent to
+        a URL that it keeps uses its new one. What was judged is kept where it was judged by the
+        same rule. A change that changes nothing writes nothing.
         """
         with self._writes.begin() as connection:
             current = _locked(connection, alarm_id)
@@ -209,6 +211,7 @@ class AlarmRepository:
             _write(connection, alarm)
             if alarm.trust_id not in (None, current.trust_id):
                 take_up(connection, alarm.trust_id)
+                use_new_trust(connection, current, alarm)
             if current.trust_id not in (None, alarm.trust_id):
                 retire(connection, current.trust_id, now_us)
             before, now = describe(current), describe(alarm)

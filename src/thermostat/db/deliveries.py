@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Engine, func, select, update
 
 from thermostat.db import group_members
 from thermostat.db.engine import MOST_IDS
-from thermostat.db.outbox import WAITING_US, Status
+from thermostat.db.outbox import REPLAYABLE, WAITING_US, Status
 from thermostat.db.paging import Page, SortKey, paged
 from thermostat.db.tables import NOTIFICATION
 from thermostat.db.writing import writer
@@ -21,7 +21,6 @@ NEWEST_FIRST = (
 )
 STUCK = (Status.PENDING, Status.DEAD)
 """What may be dropped."""
-REPLAYABLE = (Status.PENDING, Status.DEAD, Status.DROPPED)
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):

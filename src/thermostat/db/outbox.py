@@ -13,6 +13,7 @@ from oslo_context.context import generate_request_id
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    Connection,
     Engine,
     Row,
     bindparam,
@@ -25,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
+from thermostat.alarms.lending import is_of_a_trust, lent_anew
 from thermostat.alarms.model import Alarm, Transition
 from thermostat.db import trust_faults
 from thermostat.db.mapping import to_json
@@ -48,6 +50,10 @@ class Status(StrEnum):
     """Somebody gave it up by hand."""
     SILENCED = "silenced"
     """It is never delivered: a silence withheld it."""
+
+
+REPLAYABLE = (Status.PENDING, Status.DEAD, Status.DROPPED)
+"""What may still be sent."""
 
 
 class _Member(msgspec.Struct):
@@ -167,7 +173,7 @@ def notification_rows(alarm: Alarm, transition: Transition) -> Sequence[Mapping[
             "project_id": alarm.project_id,
             "action": action,
             "target": target_of(action),
-            "trust_id": alarm.trust_id if action.startswith("trust+") else None,
+            "trust_id": alarm.trust_id if is_of_a_trust(action) else None,
             "request_id": generate_request_id(),
             "body": body,
             "status": Status.PENDING.value,
@@ -178,6 +184,23 @@ def notification_rows(alarm: Alarm, transition: Transition) -> Sequence[Mapping[
         }
         for action in actions
     ]
+
+
+def use_new_trust(connection: Connection, before: Alarm, after: Alarm) -> None:
+    """Have what may still be sent use the alarm's new trust, as far as it is lent for that."""
+    actions = lent_anew(before, after)
+    if before.trust_id is None or not actions:
+        return
+    connection.execute(
+        update(NOTIFICATION)
+        .where(
+            NOTIFICATION.c.alarm_id == after.alarm_id,
+            NOTIFICATION.c.trust_id == before.trust_id,
+            NOTIFICATION.c.status.in_([status.value for status in REPLAYABLE]),
+            NOTIFICATION.c.action.in_(sorted(actions)),
+        )
+        .values(trust_id=after.trust_id)
+    )
 
 
 def scheme_of(action: str) -> str:

@@ -3,12 +3,15 @@ import time
 
 import pytest
 from oslo_context.context import RequestContext
+from sqlalchemy import select
 
 from tests.service.alarm_requests import ADMIN, ALARM, TRUSTED, fault, with_, with_rule
 from tests.service.alarm_support import ALICE, make_alarm, make_transition
 from tests.service.unit.notify.conftest import configure
 from thermostat.api.trust_steps import ensured_trust
+from thermostat.db.deliveries import Chosen
 from thermostat.db.outbox import Outcome, Status
+from thermostat.db.tables import NOTIFICATION
 from thermostat.notify.transports.trust import TrustTransport
 from thermostat.notify.worker import Worker
 from thermostat.trusts import TrustRefused, TrustUnavailable
@@ -121,6 +124,25 @@ class TestOwner:
         assert services.alarms.find(alarm["alarm_id"]).trust_id == "trust-1"
 
 
+HEALING = {
+    "name": "members",
+    "type": "loadbalancer_member_health",
+    "loadbalancer_member_health_rule": {
+        "pool_id": "p",
+        "stack_id": "s",
+        "autoscaling_group_id": "g",
+    },
+    "alarm_actions": ["trust+heat://"],
+}
+
+
+def trusts_of(engine):
+    """The trusts of the notifications, by their ids."""
+    with engine.connect() as connection:
+        rows = connection.execute(select(NOTIFICATION.c.notification_id, NOTIFICATION.c.trust_id))
+        return {row.notification_id: row.trust_id for row in rows}
+
+
 class TestRefusedLater:
     """A trust that expired or was revoked is told on the alarm, and can be made anew."""
 
@@ -141,6 +163,58 @@ class TestRefusedLater:
         replaced = api("PUT", path, shown).json
         assert "trust_error" not in replaced
         assert services.alarms.find(alarm["alarm_id"]).trust_id == "trust-2"
+
+    def test_what_was_not_delivered_uses_the_new_one(self, api, services, engine):
+        alarm = api("POST", "/v2/alarms", with_(alarm_actions=[TRUSTED])).json
+        alarm_id, now_us = alarm["alarm_id"], services.now_us()
+        for _ in range(4):
+            current = services.alarms.find(alarm_id)
+            services.alarms.record(make_transition(current, revision=current.revision))
+        ids = [one.notification_id for one in services.outbox.due(2**62, 9)]
+        refused = {"trust_id": "trust-1", "trust_error": "Keystone answered 404"}
+        statuses = (Status.PENDING, Status.DEAD, Status.DEAD, Status.DELIVERED)
+        outcomes = [
+            Outcome(one, status, "x", 1, **refused)
+            for one, status in zip(ids, statuses, strict=True)
+        ]
+        services.outbox.settle(outcomes, 5)
+        services.deliveries.drop(Chosen(ids=[ids[2]]), now_us)
+        (read_before,) = services.outbox.due(2**62, 9)
+        api("PUT", f"/v2/alarms/{alarm_id}", api("GET", f"/v2/alarms/{alarm_id}").json)
+        assert trusts_of(engine) == {
+            **dict.fromkeys(ids[:3], "trust-2"),
+            ids[3]: "trust-1",
+        }
+        assert services.outbox.current(read_before).trust_id == "trust-2"
+        assert services.retired_trusts.unused(services.now_us()) == ["trust-1"]
+
+    @pytest.mark.parametrize(
+        ("change", "who"),
+        [
+            ({"alarm_actions": ["trust+https://other.example/"]}, {"user": "bob"}),
+            ({"user_id": "carol"}, ADMIN),
+            ({"project_id": "p2"}, ADMIN),
+        ],
+    )
+    def test_nobody_lends_rights_for_what_he_did_not_name(self, api, services, engine, change, who):
+        alarm = api("POST", "/v2/alarms", with_(alarm_actions=[TRUSTED])).json
+        services.alarms.record(make_transition(services.alarms.find(alarm["alarm_id"])))
+        self.attempt(services, trust_id="trust-1", trust_error="Keystone answered 404")
+        changed = {**alarm, "alarm_actions": [TRUSTED], **change}
+        assert api("PUT", f"/v2/alarms/{alarm['alarm_id']}", changed, **who).status_code == 200
+        assert services.alarms.find(alarm["alarm_id"]).trust_id == "trust-2"
+        assert list(trusts_of(engine).values()) == ["trust-1"]
+        assert services.retired_trusts.unused(services.now_us()) == []  # it is still pending
+
+    def test_nobody_lends_rights_for_another_stack(self, api, services, engine):
+        """What `trust+heat` acts on is in the rule."""
+        alarm = api("POST", "/v2/alarms", HEALING).json
+        services.alarms.record(make_transition(services.alarms.find(alarm["alarm_id"])))
+        rule = {**HEALING["loadbalancer_member_health_rule"], "stack_id": "other"}
+        changed = {**HEALING, "loadbalancer_member_health_rule": rule}
+        api("PUT", f"/v2/alarms/{alarm['alarm_id']}", changed, user="bob")
+        assert services.alarms.find(alarm["alarm_id"]).trust_id == "trust-2"
+        assert list(trusts_of(engine).values()) == ["trust-1"]
 
     def test_it_goes_when_keystone_takes_the_trust_again(self, api, services):
         alarm = api("POST", "/v2/alarms", with_(alarm_actions=[TRUSTED])).json
