@@ -2,7 +2,7 @@
 """The outbox: notifications from the transaction that decided them until they are settled."""
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -13,15 +13,19 @@ from oslo_context.context import generate_request_id
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    ColumnElement,
     Connection,
     Engine,
     Row,
+    Select,
     bindparam,
     case,
     delete,
+    exists,
     func,
     or_,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.exc import SQLAlchemyError
@@ -109,6 +113,22 @@ _FIELDS = [
 ]
 
 
+_EARLIER = NOTIFICATION.alias("earlier")
+_IS_NEXT = ~exists().where(
+    _EARLIER.c.alarm_id == NOTIFICATION.c.alarm_id,
+    _EARLIER.c.status == Status.PENDING.value,
+    _EARLIER.c.created_us < NOTIFICATION.c.created_us,
+    _EARLIER.c.next_attempt_us > NOTIFICATION.c.next_attempt_us,
+    _EARLIER.c.action == NOTIFICATION.c.action,
+    _EARLIER.c.group_id.is_(None),
+)
+"""That each earlier notification of its alarm to its URL is due before it, or settled.
+
+So those that have not failed are due in order, and nothing is due behind one that has. Groups do
+not wait.
+"""
+
+_NEXT = select(*_FIELDS).where(NOTIFICATION.c.status == Status.PENDING.value, _IS_NEXT)
 _SETTLE = (
     update(NOTIFICATION)
     .where(
@@ -129,6 +149,21 @@ _SETTLE = (
         finished_us=bindparam("finished_us"),
     )
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Enough:
+    """What need not be read from the outbox."""
+
+    ids: Collection[str] = ()
+    urls: Collection[tuple[str, str]] = ()
+    """Projects and URLs."""
+    targets: Collection[tuple[str, str]] = ()
+    """Projects and targets."""
+    projects: Collection[str] = ()
+
+
+NOTHING = Enough()
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +249,19 @@ def target_of(action: str) -> str:
     return (parts.netloc.rpartition("@")[2].lower() or parts.scheme)[:255]
 
 
+def _not_in(enough: Enough) -> Iterable[ColumnElement[bool]]:
+    of_url = tuple_(NOTIFICATION.c.project_id, NOTIFICATION.c.action)
+    of_target = tuple_(NOTIFICATION.c.project_id, NOTIFICATION.c.target)
+    if enough.projects:
+        yield NOTIFICATION.c.project_id.not_in(enough.projects)
+    if enough.targets:
+        yield of_target.not_in(enough.targets)
+    if enough.urls:
+        yield of_url.not_in(enough.urls)
+    if enough.ids:
+        yield NOTIFICATION.c.notification_id.not_in(enough.ids)
+
+
 def _notification(row: Row[Any]) -> Notification:
     return Notification(**row._mapping)
 
@@ -226,29 +274,38 @@ class Outbox:
         self._writes = writer(engine)
         self._secrets = secrets or WebhookSecrets(engine)
 
-    def due(
-        self,
-        now_us: int,
-        limit: int,
-        *,
-        without: Collection[str] = (),
-        without_targets: Collection[str] = (),
-    ) -> Sequence[Notification]:
-        """Give pending notifications whose time has come, the longest due first.
+    def due(self, now_us: int, limit: int, enough: Enough = NOTHING) -> Sequence[Notification]:
+        """Give pending notifications whose time and turn has come, the longest due first.
 
-        Leaves out these ids and these targets.
+        What an alarm tells a URL comes in the order of its transitions. After one that has failed
+        none comes until that is settled.
         """
         query = (
-            select(*_FIELDS)
-            .where(
-                NOTIFICATION.c.status == Status.PENDING.value,
-                NOTIFICATION.c.next_attempt_us <= now_us,
-                NOTIFICATION.c.notification_id.not_in(without),
-                NOTIFICATION.c.target.not_in(without_targets),
-            )
-            .order_by(NOTIFICATION.c.next_attempt_us)
+            _NEXT.where(NOTIFICATION.c.next_attempt_us <= now_us, *_not_in(enough))
+            .order_by(NOTIFICATION.c.next_attempt_us, NOTIFICATION.c.created_us)
             .limit(limit)
         )
+        return self._read(query)
+
+    def following(
+        self, ended: Collection[tuple[str, str]], now_us: int, limit: int
+    ) -> Sequence[Notification]:
+        """Give what is due of these alarms to these URLs, whose turn may have come now."""
+        if not ended:
+            return ()
+        query = (
+            _NEXT.where(
+                NOTIFICATION.c.alarm_id.in_({alarm_id for alarm_id, _ in ended}),
+                NOTIFICATION.c.action.in_({action for _, action in ended}),
+                # Not as SQLite's planner knows it: of all that is due these are few.
+                NOTIFICATION.c.next_attempt_us + 0 <= now_us,
+            )
+            .order_by(NOTIFICATION.c.next_attempt_us + 0, NOTIFICATION.c.created_us)
+            .limit(limit)
+        )
+        return self._read(query)
+
+    def _read(self, query: Select[Any]) -> Sequence[Notification]:
         with self._reads.begin() as connection:
             rows = connection.execute(query).all()
         for project_id in {row.project_id for row in rows}:

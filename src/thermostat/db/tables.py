@@ -119,7 +119,7 @@ NOTIFICATION = Table(
     Column("group_id", String(36)),
     Column("group_place", Integer),
     Index(None, "status", "next_attempt_us"),
-    Index(None, "alarm_id"),
+    Index(None, "alarm_id", "status", "created_us"),
     Index(None, "trust_id"),
     Index(None, "group_id"),
     Index(None, "project_id", "created_us", "notification_id"),

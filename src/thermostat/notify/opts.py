@@ -10,21 +10,24 @@ OPTS = [
         default=100,
         min=2,
         help="How many notifications may be under way at once, not counting those that have been "
-        "for a second. At most half of them go to targets whose last attempt failed.",
+        "for a second. One project gets at most four fifths of them, and at most a third where its "
+        "last attempt at the URL failed.",
     ),
     cfg.IntOpt(
         "slow_workers",
         default=400,
         min=0,
         help="How many notifications may be under way that have been for a second, beside the "
-        "others: so many targets may hang at once and delay nobody.",
+        "others. Of both together one project gets at most half, the next one half of what that "
+        "leaves: so many of its targets may hang at once and delay no other project.",
     ),
     cfg.IntOpt(
         "per_target_limit",
         default=10,
         min=1,
-        help="How many notifications may be under way to one host and port. One that has "
-        "delivered nothing yet gets one at a time.",
+        help="How many notifications may be under way to one host and port, not counting those "
+        "that have been for a second; with those four times as many, and twice as many of one "
+        "project. A URL that has taken nothing yet gets one at a time.",
     ),
     cfg.FloatOpt(
         "connect_timeout", default=5.0, min=0.01, help="Seconds to wait for a connection."

@@ -31,6 +31,8 @@ READ_AT_ONCE = 200
 """How many notifications are read from the outbox at a time."""
 GATHER_S = 0.005
 """What has finished waits so long for others, to be written with them."""
+FOLLOW_EVERY_S = 0.05
+"""Seconds between two looks for what waited until one that had failed was settled."""
 CROWDED_POLL_S = 0.1
 """Seconds between two looks for room while there is none."""
 PAUSE_AFTER_ERROR_S = 1.0
@@ -66,13 +68,16 @@ class Worker:
         self._filled = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="notifier", daemon=True)
-        self._results: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[Notification, Outcome]] = queue.SimpleQueue()
         self._metrics = DeliveryMetrics(
             transports, lambda: self._lanes.under_way, registry or CollectorRegistry()
         )
         # Only the notifier thread touches what follows.
         self._read_s = 0.0
-        self._unsettled: list[Outcome] = []
+        self._followed_s = 0.0
+        self._ended: set[tuple[str, str]] = set()
+        """Alarms and URLs whose next notification may be due now."""
+        self._unsettled: list[tuple[Notification, Outcome]] = []
 
     def start(self) -> None:
         """Begin, with what an earlier run left pending."""
@@ -120,19 +125,35 @@ class Worker:
                 self._due.set()
 
     def _wait_s(self) -> float:
+        if self._ended:
+            return min(self._poll_s, FOLLOW_EVERY_S)
         return min(self._poll_s, CROWDED_POLL_S) if self._lanes.is_crowded else self._poll_s
 
     def _settle(self) -> None:
         """Write what finished attempts came to, and only then forget them."""
         while not self._results.empty():
             self._unsettled.append(self._results.get())
-        self._outbox.settle(self._unsettled, self._now_us())
-        self._lanes.settled(outcome.notification_id for outcome in self._unsettled)
+        if not self._unsettled:
+            return
+        now_us = self._now_us()
+        self._outbox.settle([outcome for _, outcome in self._unsettled], now_us)
+        self._lanes.settled(outcome.notification_id for _, outcome in self._unsettled)
+        self._ended.update(
+            (notification.alarm_id, notification.action)
+            for notification, outcome in self._unsettled
+            if outcome.status is not Status.PENDING
+            and (notification.attempts or outcome.status is Status.DEAD)
+        )
         self._unsettled.clear()
 
     def _dispatch(self) -> None:
         """Read what is due, and start as many threads as there is work for."""
         now_s = time.monotonic()
+        if self._ended and now_s - self._followed_s >= FOLLOW_EVERY_S:
+            self._followed_s = now_s
+            due = self._outbox.following(self._ended, self._now_us(), READ_AT_ONCE)
+            self._lanes.add(due)
+            self._ended.clear()
         if self._filled.is_set() or now_s - self._read_s >= self._poll_s:
             self._filled.clear()
             self._read_s = now_s
@@ -141,9 +162,8 @@ class Worker:
         self._start()
 
     def _read(self) -> bool:
-        """Read due notifications of targets for which few are known; tell if there may be more."""
-        targets, ids = self._lanes.known()
-        due = self._outbox.due(self._now_us(), READ_AT_ONCE, without=ids, without_targets=targets)
+        """Read what is due of which few are known; tell if there may be more."""
+        due = self._outbox.due(self._now_us(), READ_AT_ONCE, self._lanes.enough())
         self._lanes.add(due)
         return len(due) == READ_AT_ONCE
 
@@ -163,10 +183,10 @@ class Worker:
             if outcome is None:
                 self._lanes.settled([notification.notification_id])
             else:
-                self._results.put(outcome)
+                self._results.put((notification, outcome))
             is_delivered = outcome is not None and outcome.status is Status.DELIVERED
             runs_dry = self._lanes.finished(notification, failed=not is_delivered)
-            if runs_dry:
+            if runs_dry or outcome is None:  # something may have waited behind it
                 self._filled.set()
             if not self._due.is_set():
                 self._due.set()

@@ -48,7 +48,7 @@ def serve(tmp_path):
         deployment.stop()
 
 
-def alarms(deployment, resource_id, actions, count=1):
+def alarms(deployment, resource_id, actions, count=1, project=PROJECT):
     """Create alarms that one sample of this resource decides; give their ids."""
     rule = {
         "meter_name": "m",
@@ -58,12 +58,18 @@ def alarms(deployment, resource_id, actions, count=1):
         "query": [{"field": "resource_id", "value": resource_id}],
     }
     return [
-        deployment.create("threshold", rule, name=f"{resource_id} {number}", alarm_actions=actions)
+        deployment.create(
+            "threshold",
+            rule,
+            name=f"{resource_id} {number}",
+            alarm_actions=actions,
+            project_id=project,
+        )
         for number in range(count)
     ]
 
 
-def breach(deployment, resource_id):
+def breach(deployment, resource_id, project=PROJECT):
     """Send a sample that is over the threshold, at the end of the newest step."""
     while time.time() % 10 > 5:  # a busy machine may be late, and the step is judged 15 s after it
         time.sleep(0.05)
@@ -74,7 +80,7 @@ def breach(deployment, resource_id):
         "unit": "%",
         "volume": 99.0,
         "resource_id": resource_id,
-        "project_id": PROJECT,
+        "project_id": project,
         "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now_s)),
     }
     deployment.call("POST", "/v2/samples", [sample])
@@ -118,6 +124,62 @@ def test_seventy_targets_that_hang_delay_no_other(serve):
         assert deployment.hooks.calls[99].time_s - begun < 20
         wait_until(lambda: pending(deployment) == 70)
         assert set(delivered(deployment.hooks).values()) == {1}
+
+
+def test_of_a_project_half_of_the_room_may_hang(serve):
+    """However many targets of it hang, those of another project are called at once."""
+    deployment = serve("workers = 10\nslow_workers = 30\n")
+    with hanging(60) as urls:
+        alarms(deployment, "hanging", urls)
+        healthy = [f"{deployment.hooks.url}/{n}" for n in range(5)]
+        alarms(deployment, "healthy", healthy, ALARMS, project="p2")
+        breach(deployment, "hanging")
+        wait_until(lambda: under_way(deployment) == 20)
+        begun = time.monotonic()
+        breach(deployment, "healthy", project="p2")
+        wait_until(lambda: len(deployment.hooks.calls) >= 100)
+        assert deployment.hooks.calls[99].time_s - begun < 2.5
+        assert under_way(deployment) >= 20
+
+
+def test_urls_that_hang_do_not_hold_up_the_others_of_their_host(serve):
+    """One host and port, as of Heat: some URLs hang, those of other projects are called."""
+    deployment = serve()  # with the options as they are by default
+    hooks, over = deployment.hooks, threading.Event()
+
+    def answer(call):
+        if call.path.startswith("/hang"):
+            over.wait(20)
+        return Answer()
+
+    hooks.answer = answer
+    try:
+        alarms(deployment, "hanging", [f"{hooks.url}/hang/{n}" for n in range(60)])
+        alarms(deployment, "healthy", [f"{hooks.url}/ok/{n}" for n in range(10)], 2, project="p2")
+        breach(deployment, "hanging")
+        wait_until(lambda: under_way(deployment) == 20)  # of this project no more
+        begun = time.monotonic()
+        breach(deployment, "healthy", project="p2")
+        wait_until(lambda: len(called(hooks, "/ok")) == 20)
+        assert called(hooks, "/ok")[-1].time_s - begun < 2.5
+        assert len(called(hooks, "/hang")) == 20
+    finally:
+        over.set()
+
+
+def under_way(deployment):
+    """Give how many notifications are under way, as the metrics tell."""
+    text = deployment.pool.request("GET", f"http://{deployment.server.address}/metrics").data
+    (line,) = [
+        line
+        for line in text.decode().splitlines()
+        if line.startswith("thermostat_notifications_under_way ")
+    ]
+    return float(line.split()[1])
+
+
+def called(hooks, path):
+    return [call for call in hooks.calls if call.path.startswith(path)]
 
 
 # -- targets that are away ------------------------------------------------------------------------
@@ -298,18 +360,19 @@ def test_the_database_locked_during_twenty_deliveries(serve, monkeypatch, busy_t
     """What is delivered and cannot be noted is noted later, and not delivered again."""
     monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", busy_timeout_ms)
     deployment = serve(QUICK)
-    called = threading.Event()
+    called, is_locked = threading.Event(), threading.Event()
 
     def answer(_call):
-        is_first = not called.is_set()
         called.set()
-        return Answer(delay_s=1.0 if is_first else 0.0)  # until the database is locked
+        is_locked.wait(10)
+        return Answer()
 
     deployment.hooks.answer = answer
     alarms(deployment, "r", [f"{deployment.hooks.url}/{number}" for number in range(ALARMS)])
     breach(deployment, "r")
     assert called.wait(10)
     with locked(deployment.directory / "db"):
+        is_locked.set()
         wait_until(lambda: len(deployment.hooks.calls) == ALARMS)  # the others need not wait
         time.sleep(1.0)
         assert pending(deployment) == ALARMS

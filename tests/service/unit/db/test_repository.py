@@ -24,7 +24,7 @@ from thermostat.alarms.rules import (
 )
 from thermostat.db.alarms import AlarmNotFound
 from thermostat.db.mapping import _Shared, to_row
-from thermostat.db.outbox import Outcome, Status
+from thermostat.db.outbox import Enough, Outcome, Status
 from thermostat.db.paging import Page, SortKey, UnknownMarker
 from thermostat.db.tables import ALARM
 from thermostat.db.writing import writer
@@ -309,8 +309,44 @@ class TestOutbox:
     def test_leaves_out(self, alarms, outbox, alarm):
         alarms.record(make_transition(alarm))
         one, other = outbox.due(NOW_US + 1, 10)
-        assert outbox.due(NOW_US + 1, 10, without=[one.notification_id]) == [other]
-        assert outbox.due(NOW_US + 1, 10, without_targets=[one.target]) == [other]
+        project = one.project_id
+
+        def left(**enough):
+            return outbox.due(NOW_US + 1, 10, Enough(**enough))
+
+        assert left(ids=[one.notification_id]) == [other]
+        assert left(urls=[(project, one.action)]) == [other]
+        assert left(targets=[(project, one.target)]) == [other]
+        assert left(projects=[project]) == []
+        assert left(
+            projects=["another"],
+            targets=[("another", one.target)],
+            urls=[("another", one.action), (project, "http://another.example/")],
+        ) == [one, other]
+
+    def test_one_alarm_tells_a_url_in_the_order_of_its_transitions(self, alarms, outbox, alarm):
+        alarms.record(make_transition(alarm))
+        again = alarms.find(alarm.alarm_id)
+        assert alarms.record(make_transition(again, timestamp_us=NOW_US + 50))
+
+        def due(now_us=NOW_US + 99):
+            return [(one.action, one.created_us - NOW_US) for one in outbox.due(now_us, 10)]
+
+        a, b = alarm.alarm_actions
+        assert due()[:2] in ([(a, 1), (b, 1)], [(b, 1), (a, 1)])
+        assert due()[2:] in ([(a, 50), (b, 50)], [(b, 50), (a, 50)])
+        (first,) = [one for one in outbox.due(NOW_US + 1, 10) if one.action == a]
+        failure = Outcome(first.notification_id, Status.PENDING, "HTTP 500", NOW_US + 500)
+        outbox.settle([failure], NOW_US + 60)
+        assert due() == [(b, 1), (b, 50)]  # what follows on the failure waits with it
+        assert due(NOW_US + 500) == [(b, 1), (b, 50), (a, 1)]
+        told = {(alarm.alarm_id, a)}
+        assert outbox.following(told, NOW_US + 99, 10) == []
+        outbox.settle([Outcome(first.notification_id, Status.DEAD, "HTTP 500")], NOW_US + 70)
+        (next_one,) = outbox.following(told, NOW_US + 99, 10)
+        assert (next_one.action, next_one.created_us) == (a, NOW_US + 50)
+        assert outbox.following(told, NOW_US + 49, 10) == []
+        assert outbox.following({("another", a)}, NOW_US + 99, 10) == []
 
     def test_purge_keeps_what_is_pending(self, alarms, outbox, alarm):
         alarms.record(make_transition(alarm))

@@ -68,6 +68,14 @@ class Notifier:
             self.worker.wake()
         return alarm
 
+    def repeat(self, alarm, reason):
+        """Record that the alarm, which was fired, calls its actions again."""
+        now_us = int(time.time() * 1e6)
+        alarm = self.alarms.find(alarm.alarm_id)
+        assert self.alarms.record(make_transition(alarm, reason=reason, timestamp_us=now_us))
+        if self.worker:
+            self.worker.wake()
+
     def wait(self, timeout_s=10.0, *, pending=0):
         """Wait until no more than this many notifications are pending; give the counts."""
         deadline = time.monotonic() + timeout_s

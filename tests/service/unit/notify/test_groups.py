@@ -325,8 +325,8 @@ class TestDrop:
         assert group.statuses() == ["delivered"] * 3
 
     def test_it_is_not_told_if_it_waits_behind_another_request(self, grouped, notifier, hook):
-        hook.answer = lambda _call: Answer(503 if len(hook.calls) > 1 else 200, delay_s=1.0)
-        notifier.start(read_timeout=5)
+        hook.answer = lambda _call: Answer(503 if len(hook.calls) > 1 else 200, delay_s=0.9)
+        notifier.start(read_timeout=5, per_target_limit=1)
         grouped.fire(f"{hook.url}/first")
         wait_until(lambda: hook.calls)
         grouped.fire(f"{hook.url}/?thermostat-group=30", 2)

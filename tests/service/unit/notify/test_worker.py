@@ -167,6 +167,41 @@ class TestRetries:
         assert "gopher" in notifier.rows()[0]["last_error"]
 
 
+class TestOrder:
+    @pytest.mark.parametrize("failures", [0, 3])
+    def test_of_one_alarm_to_one_url(self, notifier, make_hook, failures):
+        """What follows waits until what failed before it has been taken."""
+        hook = make_hook(failing(failures))
+        alarm = notifier.fire(hook.url)
+        for number in range(10):
+            notifier.repeat(alarm, f"number {number}")
+        notifier.start()
+        for number in range(10, 20):
+            notifier.repeat(alarm, f"number {number}")
+        assert notifier.wait()[Status.DELIVERED] == 21
+        told = [json.loads(call.body)["reason"] for call in hook.calls]
+        assert told[failures:] == ["because", *(f"number {number}" for number in range(20))]
+        assert set(told[:failures]) <= {"because"}
+
+    def test_after_one_that_is_dead(self, notifier, make_hook):
+        hook = make_hook(failing(1, 410))
+        alarm = notifier.fire(hook.url)
+        notifier.repeat(alarm, "again")
+        notifier.start(poll_interval=30.0)
+        counts = notifier.wait()
+        assert (counts[Status.DEAD], counts[Status.DELIVERED]) == (1, 1)
+
+    def test_another_url_of_the_alarm_does_not_wait(self, notifier, make_hook):
+        bad, good = make_hook(failing(10_000)), make_hook()
+        alarm = notifier.fire(bad.url, good.url)
+        notifier.start()
+        for _ in range(5):
+            notifier.repeat(alarm, "again")
+        notifier.wait(pending=6)
+        assert len(good.calls) == 6
+        assert len({call.headers["webhook-id"] for call in bad.calls}) == 1
+
+
 class TestSeparation:
     @pytest.fixture
     def hanging(self):
@@ -179,7 +214,7 @@ class TestSeparation:
     def test_a_target_is_not_flooded(self, notifier, make_hook):
         hook = make_hook(lambda _call: Answer(delay_s=0.05))
         notifier.start()
-        notifier.fire(*[hook.url] * 30)
+        notifier.fire(*[f"{hook.url}/{number}" for number in range(30)])
         assert notifier.wait()[Status.DELIVERED] == 30
         assert hook.most_at_once == 4
 
@@ -191,7 +226,7 @@ class TestSeparation:
             for listener in listeners:
                 notifier.fire(*[f"http://127.0.0.1:{listener.getsockname()[1]}/"] * 10)
             begun = time.monotonic()
-            notifier.fire(*[hook.url] * 100)
+            notifier.fire(*[f"{hook.url}/{number}" for number in range(100)])
             wait_until(lambda: len(hook.calls) == 100)
             assert time.monotonic() - begun < 2.0
             assert notifier.wait(pending=700)[Status.DELIVERED] == 100
@@ -200,18 +235,18 @@ class TestSeparation:
                 listener.close()
 
     def test_many_more_that_hang_hold_the_room_for_a_second(self, notifier, hook, hanging):
-        notifier.start(workers=10, slow_workers=40, read_timeout=30.0)
+        notifier.start(workers=20, slow_workers=80, read_timeout=30.0)
         notifier.fire(*hanging)
         begun = time.monotonic()
-        notifier.fire(*[hook.url] * 20)
+        notifier.fire(*[f"{hook.url}/{number}" for number in range(20)])
         wait_until(lambda: len(hook.calls) == 20)
-        assert time.monotonic() - begun < 6.0  # four rounds of ten, each of a second
+        assert time.monotonic() - begun < 6.0  # three rounds of sixteen, each of a second
 
     def test_one_that_hangs_delays_nobody(self, notifier, hook, hanging):
         notifier.start(read_timeout=30.0)
         notifier.fire(*[hanging[0]] * 50)
         begun = time.monotonic()
-        notifier.fire(*[hook.url] * 20)
+        notifier.fire(*[f"{hook.url}/{number}" for number in range(20)])
         notifier.wait(pending=50)
         assert time.monotonic() - begun < 2.0
         assert len(hook.calls) == 20
@@ -222,7 +257,7 @@ class TestSeparation:
         notifier.fire(*hanging)
         wait_until(lambda: all(row["attempts"] for row in notifier.rows()))
         begun = time.monotonic()
-        notifier.fire(*[hook.url] * 20)
+        notifier.fire(*[f"{hook.url}/{number}" for number in range(20)])
         notifier.wait(pending=40)
         assert time.monotonic() - begun < 0.9  # less than one read timeout
         assert len(hook.calls) == 20
