@@ -28,8 +28,8 @@ MOST_WAITING = 5000
 """While more notifications wait here, a project gets none for targets that it has any for."""
 MOST_OF_PROJECT = 2500
 """While so many of a project wait here, no more of it are read."""
-MOST_OF_PLACE = 1000
-"""While so many of a project wait here for one target, no more of them are read."""
+FILL_PLACE = 100
+"""Notifications of a project are read for a target until so many wait for each it gets at once."""
 FILL = 20
 """Notifications are read for a URL until this many times wait that it takes at once."""
 _Any = TypeVar("_Any")
@@ -83,7 +83,7 @@ class Lanes:
     def enough(self) -> Enough:
         """Give what need not be read: that of which enough is known, and the ids of the others."""
         with self._lock:
-            most_of_place = 1 if self._waiting > MOST_WAITING else MOST_OF_PLACE
+            is_full = self._waiting > MOST_WAITING
             projects = [
                 project_id
                 for project_id, project in self._places.projects.items()
@@ -93,7 +93,8 @@ class Lanes:
             targets = [
                 place
                 for place in self._places.places.values()
-                if place.project not in left_out and place.backlog.is_enough(most_of_place)
+                if place.project not in left_out
+                and place.backlog.is_enough(1 if is_full else FILL_PLACE * place.allowed)
             ]
             full = set(targets)
             urls = {

@@ -159,6 +159,7 @@ class Worker:
             self._read_s = now_s
             while self._read() and not self._stop.is_set():
                 self._start()
+                self._settle()
         self._start()
 
     def _read(self) -> bool:

@@ -208,7 +208,7 @@ class TestWhatIsRead:
         """A URL's, a target's and a project's backlog hide nobody else's."""
         world.add("p1", "h/hang", module.FILL)
         assert world.lanes.enough().urls == [("p1", "http://h/hang")]
-        for number in range(module.MOST_OF_PLACE):
+        for number in range(module.FILL_PLACE * PER_TARGET):
             world.add("p1", f"g/hang{number}")
         assert world.lanes.enough().targets == [("p1", "g")]
         assert world.lanes.enough().ids == []
@@ -219,6 +219,16 @@ class TestWhatIsRead:
         assert enough.projects == ["p1"]
         assert (enough.targets, enough.urls) == ([], [])
         assert enough.ids == [other.notification_id]
+
+    def test_of_a_target_that_is_down_fewer_are_known(self, world):
+        """As many as one reading gives, or what fails at once would be read for ever."""
+        for number in range(20):
+            world.add("p1", f"h/fail{number}")
+        world.run(5)
+        assert world.lanes.unsettled == 0
+        for number in range(module.FILL_PLACE):
+            world.add("p1", f"h/{number}")
+        assert world.lanes.enough() == Enough(ids=[], urls=[], targets=[("p1", "h")], projects=[])
 
     def test_more_is_read_when_half_has_begun(self, world):
         waiting = world.add("p1", "h/ok", module.FILL)
