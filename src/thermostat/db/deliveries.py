@@ -13,6 +13,7 @@ from thermostat.db.engine import MOST_IDS
 from thermostat.db.outbox import REPLAYABLE, WAITING_US, Status
 from thermostat.db.paging import Page, SortKey, paged
 from thermostat.db.tables import NOTIFICATION
+from thermostat.db.targets import goes_to
 from thermostat.db.writing import writer
 
 NEWEST_FIRST = (
@@ -201,7 +202,10 @@ def _parts(chosen: Chosen) -> Sequence[Chosen]:
 
 
 def _conditions(chosen: Chosen) -> Sequence[ColumnElement[bool]]:
-    found = [NOTIFICATION.c[name] == value for name, value in chosen.where.items()]
+    found = [
+        goes_to(value) if name == "target" else NOTIFICATION.c[name] == value
+        for name, value in chosen.where.items()
+    ]
     if chosen.statuses:
         found.append(NOTIFICATION.c.status.in_([status.value for status in chosen.statuses]))
     if chosen.ids:

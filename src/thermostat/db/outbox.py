@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from oslo_context.context import generate_request_id
@@ -36,6 +35,7 @@ from thermostat.db import trust_faults
 from thermostat.db.mapping import to_json
 from thermostat.db.signing import WebhookSecrets
 from thermostat.db.tables import NOTIFICATION
+from thermostat.db.targets import target_of
 from thermostat.db.writing import writer
 
 WAITING_US = 253_370_764_800_000_000
@@ -241,12 +241,6 @@ def use_new_trust(connection: Connection, before: Alarm, after: Alarm) -> None:
 def scheme_of(action: str) -> str:
     """Give the scheme of an action's URL."""
     return action.partition(":")[0].lower()[:32]
-
-
-def target_of(action: str) -> str:
-    """Give the host and port of an action's URL, or its scheme where it has no host."""
-    parts = urlsplit(action)
-    return (parts.netloc.rpartition("@")[2].lower() or parts.scheme)[:255]
 
 
 def _not_in(enough: Enough) -> Iterable[ColumnElement[bool]]:

@@ -24,7 +24,8 @@ from oslo_config import cfg
 from tests.service.heat_stand_in import HeatStandIn
 from tests.service.hooks import Answer, Call, HookServer
 from tests.service.zaqar_stand_in import ZaqarStandIn
-from thermostat.db.outbox import Notification, target_of
+from thermostat.db.outbox import Notification
+from thermostat.db.targets import target_of
 from thermostat.endpoints import client
 from thermostat.notify.loading import load_transports
 from thermostat.notify.opts import GROUP, OPTS

@@ -76,6 +76,8 @@ def test_list_as_json(run, stuck):
     ("arguments", "found"),
     [
         (["--target", "two.example:81"], 1),
+        (["--target", "two.example"], 1),
+        (["--target", "two"], 0),
         (["--scheme", "https"], 1),
         (["--alarm", "a0"], 2),
         (["--project", "p1"], 2),

@@ -14,8 +14,9 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.service.alarm_support import open_database
 from tests.service.unit.notify.conftest import configure
-from thermostat.db.outbox import Notification, target_of
+from thermostat.db.outbox import Notification
 from thermostat.db.signing import WebhookSecrets
+from thermostat.db.targets import target_of
 from thermostat.notify.backoff import Backoff
 from thermostat.notify.loading import load_transports
 from thermostat.notify.transports import http
@@ -75,9 +76,21 @@ class TestUrls:
     @pytest.mark.parametrize(
         ("url", "target"),
         [
-            ("http://H.example:80/x?y", "h.example:80"),
+            ("http://H.example:80/x?y", "h.example"),
+            ("http://h.example:443/", "h.example:443"),
+            ("https://h.example.:443/x", "h.example"),
+            ("trust+https://h.example:443/x", "h.example"),
             ("trust+http://u@h.example/x", "h.example"),
+            ("http://h.example:8000?x", "h.example:8000"),
+            ("http://127.1:81/", "127.0.0.1:81"),
+            ("http://2130706433/", "127.0.0.1"),
+            ("http://0x7f.1/", "127.0.0.1"),
+            ("http://web1/", "web1"),
+            ("http://[2001:DB8::1]:81/", "[2001:db8::1]:81"),
+            ("http://[2001:db8::1]:80/", "[2001:db8::1]"),
             ("log://", "log"),
+            ("trust+heat://", "trust+heat"),
+            ("zaqar://?topic=x", "zaqar"),
         ],
     )
     def test_target(self, url, target):
