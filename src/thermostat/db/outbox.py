@@ -352,6 +352,20 @@ class Outbox:
             connection.execute(_SETTLE, rows)
             trust_faults.note(connection, outcomes, now_us)
 
+    def bring_forward(self, now_us: int, by_us: int) -> int:
+        """Have retries that are due later than now come earlier by so much; give how many."""
+        later = NOTIFICATION.c.next_attempt_us
+        with self._writes.begin() as connection:
+            return connection.execute(
+                update(NOTIFICATION)
+                .where(
+                    NOTIFICATION.c.status == Status.PENDING.value,
+                    later > now_us,
+                    later < WAITING_US,
+                )
+                .values(next_attempt_us=later - by_us)
+            ).rowcount
+
     def counts(self) -> Mapping[Status, int]:
         """Give how many notifications there are of each status."""
         query = select(NOTIFICATION.c.status, func.count()).group_by(NOTIFICATION.c.status)

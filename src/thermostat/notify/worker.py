@@ -35,6 +35,8 @@ FOLLOW_EVERY_S = 0.05
 """Seconds between two looks for what waited until one that had failed was settled."""
 CROWDED_POLL_S = 0.1
 """Seconds between two looks for room while there is none."""
+CLOCK_STEP_S = 2.0
+"""When the clock goes back by more between two looks, retries are brought forward."""
 PAUSE_AFTER_ERROR_S = 1.0
 STOP_S = 5.0
 """How long `stop` waits for deliveries that are under way; what is not settled stays pending."""
@@ -74,6 +76,7 @@ class Worker:
         )
         # Only the notifier thread touches what follows.
         self._read_s = 0.0
+        self._clock_ahead_s = self._clock() - time.monotonic()
         self._followed_s = 0.0
         self._ended: set[tuple[str, str]] = set()
         """Alarms and URLs whose next notification may be due now."""
@@ -118,6 +121,7 @@ class Worker:
             self._due.clear()
             try:
                 self._settle()
+                self._watch_clock()
                 self._dispatch()
             except Exception:  # the loop must go on: the database may be back soon
                 LOG.exception("The outbox cannot be worked on; trying again")
@@ -145,6 +149,15 @@ class Worker:
             and (notification.attempts or outcome.status is Status.DEAD)
         )
         self._unsettled.clear()
+
+    def _watch_clock(self) -> None:
+        """Where the clock was set back, do not have retries wait until it is where it was."""
+        ahead_s = self._clock() - time.monotonic()
+        back_s = self._clock_ahead_s - ahead_s
+        if back_s > CLOCK_STEP_S:
+            count = self._outbox.bring_forward(self._now_us(), int(back_s * 1e6))
+            LOG.warning("The clock was set back by %.0f s: %d retries come earlier", back_s, count)
+        self._clock_ahead_s = ahead_s
 
     def _dispatch(self) -> None:
         """Read what is due, and start as many threads as there is work for."""

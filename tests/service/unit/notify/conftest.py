@@ -43,12 +43,17 @@ class Notifier:
         self.alarms = AlarmRepository(self.engine)
         self.outbox = Outbox(self.engine)
         self.worker = None
+        self.clock_ahead_s = 0.0
         self._names = itertools.count()
+
+    def now_s(self):
+        return time.time() + self.clock_ahead_s
 
     def start(self, transports=None, **options):
         conf = configure(**options)
         http = HttpTransport(conf)
-        self.worker = Worker(self.outbox, transports or {"http": http, "https": http}, conf)
+        transports = transports or {"http": http, "https": http}
+        self.worker = Worker(self.outbox, transports, conf, clock=self.now_s)
         self.worker.start()
 
     def stop(self):
@@ -62,7 +67,7 @@ class Notifier:
             alarm_id=f"a{next(self._names)}", alarm_actions=actions, trust_id=trust_id
         )
         self.alarms.create(alarm, Author())
-        now_us = int(time.time() * 1e6)
+        now_us = int(self.now_s() * 1e6)
         assert self.alarms.record(make_transition(alarm, timestamp_us=now_us))
         if self.worker:
             self.worker.wake()
@@ -70,7 +75,7 @@ class Notifier:
 
     def repeat(self, alarm, reason):
         """Record that the alarm, which was fired, calls its actions again."""
-        now_us = int(time.time() * 1e6)
+        now_us = int(self.now_s() * 1e6)
         alarm = self.alarms.find(alarm.alarm_id)
         assert self.alarms.record(make_transition(alarm, reason=reason, timestamp_us=now_us))
         if self.worker:

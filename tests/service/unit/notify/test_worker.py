@@ -121,6 +121,15 @@ class TestRetries:
         first, second = hook.calls
         assert 1.0 <= second.time_s - first.time_s < 2.0
 
+    def test_a_clock_that_is_set_back_delays_no_retry(self, notifier, make_hook):
+        hook = make_hook(failing(2))
+        notifier.clock_ahead_s = 3000.0
+        notifier.start(backoff_base=2.0, backoff_max=2.0, deadline=3600)
+        notifier.fire(hook.url)
+        wait_until(lambda: notifier.rows()[0]["attempts"])
+        notifier.clock_ahead_s = 0.0
+        assert notifier.wait()[Status.DELIVERED] == 1
+
     def test_dead_after_the_deadline(self, notifier, make_hook, caplog):
         hook = make_hook(failing(1000))
         notifier.start(deadline=1)
