@@ -105,14 +105,17 @@ def test_forms_of_a_line(line):
         )
 
 
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+
+
 @given(
     st.recursive(
         st.none()
         | st.booleans()
         | st.integers(-(2**53), 2**53)
-        | st.text()
+        | TEXTS
         | st.floats(allow_nan=False, allow_infinity=False),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
         max_leaves=10,
     )
 )
@@ -135,6 +138,7 @@ def test_any_metadata_is_read_from_a_dictionary_as_from_json(value):
         ('{"message_id": "1", "event_type": "compute.instance.create.end"}', "name: Missing"),
         (str({**SAMPLE, "volume": None}), "volume: Expected `float`, got `null`"),
         (str({**SAMPLE, "volume": float("nan")}), "expected a finite number"),
+        (str({**SAMPLE, "resource_metadata": {"x": "\0"}}), "resource_metadata: Has a NUL"),
         ("{'name': 'cpu'", "the line is not a Python dictionary: '{' was never closed"),
         ("{'name': __import__('os').getpid()}", "__import__('os').getpid()\" is no text, number"),
         ("{'name': open('/etc/passwd').read()}", "is no text, number"),
