@@ -36,12 +36,13 @@ def rename(name):
     return lambda alarm: msgspec.structs.replace(alarm, name=name)
 
 
-texts = st.text(max_size=20)
-words = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=20)
+characters = st.characters(exclude_characters="\0", codec="utf-8")
+texts = st.text(characters, max_size=20)
+words = st.text(characters, min_size=1, max_size=20)
 instants = st.integers(0, 4 * 10**15)  # until 2096
 thresholds = st.builds(
     ThresholdRule,
-    meter_name=st.text(min_size=1, max_size=20),
+    meter_name=words,
     threshold=st.floats(allow_nan=False, allow_infinity=False),
     period=st.integers(1, 100_000),
     statistic=st.sampled_from(Statistic),
