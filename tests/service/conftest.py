@@ -6,6 +6,7 @@ together, and so do those that share something or would get in each other's way:
 """
 
 import fcntl
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -30,9 +31,26 @@ The others take turns.
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Note, before any test can start it, whether the lab runs: then it is left running."""
+    """Set hypothesis up; note, before any test can start it, whether the lab runs.
+
+    Then it is left running.
+    """
+    _set_hypothesis_up()
     if not hasattr(config, "workerinput") and Lab().is_begun():
         os.environ[KEEP] = "1"  # xdist's workers inherit it
+
+
+def _set_hypothesis_up() -> None:
+    """Let no example fail for its time; draw the same ones each time where CI is set.
+
+    A change is refused for what it breaks, and not for what nobody has met before.
+    """
+    if importlib.util.find_spec("hypothesis") is None:  # as in Heat's environment
+        return
+    from hypothesis import settings
+
+    settings.register_profile("thermostat", deadline=None, derandomize="CI" in os.environ)
+    settings.load_profile("thermostat")
 
 
 @pytest.hookimpl(optionalhook=True)  # where there is no xdist
