@@ -91,19 +91,24 @@ class WebhookSecrets:
             row = _find(connection, project_id)
         if row is not None:
             return row
-        new = {
-            "project_id": project_id,
-            "secret": _new(),
-            "created_us": int(self._clock() * US_PER_S),
-        }
         try:
-            with self._writes.begin() as connection:
-                connection.execute(insert(WEBHOOK_SECRET), new)
-        except IntegrityError:
-            pass  # another thread or server was faster: its secret counts
-        with self._reads.begin() as connection:
+            return self._made(project_id)
+        except IntegrityError:  # another server was faster: its secret counts
+            return self._made(project_id)
+
+    def _made(self, project_id: str) -> Row[Any]:
+        """Give the project's row, made in this transaction if it has none."""
+        with self._writes.begin() as connection:
             row = _find(connection, project_id)
-        assert row is not None  # noqa: S101 - it is never deleted
+            if row is None:
+                new = {
+                    "project_id": project_id,
+                    "secret": _new(),
+                    "created_us": int(self._clock() * US_PER_S),
+                }
+                connection.execute(insert(WEBHOOK_SECRET), new)
+                row = _find(connection, project_id)
+        assert row is not None  # noqa: S101 - it has just been found or made
         return row
 
 
