@@ -138,7 +138,7 @@ def test_of_a_project_half_of_the_room_may_hang(serve):
         begun = time.monotonic()
         breach(deployment, "healthy", project="p2")
         wait_until(lambda: len(deployment.hooks.calls) >= 100)
-        assert deployment.hooks.calls[99].time_s - begun < 8.0  # of a busy machine; it takes one
+        assert deployment.hooks.calls[99].time_s - begun < 15.0  # of a busy machine; it takes one
         assert under_way(deployment) >= 20
 
 
@@ -161,7 +161,7 @@ def test_urls_that_hang_do_not_hold_up_the_others_of_their_host(serve):
         begun = time.monotonic()
         breach(deployment, "healthy", project="p2")
         wait_until(lambda: len(called(hooks, "/ok")) == 20)
-        assert called(hooks, "/ok")[-1].time_s - begun < 8.0  # of a busy machine; it takes one
+        assert called(hooks, "/ok")[-1].time_s - begun < 15.0  # of a busy machine; it takes one
         assert len(called(hooks, "/hang")) == 20
     finally:
         over.set()
