@@ -101,7 +101,9 @@ def test_killed_while_loaded(lab, server, guest, hooks, tmp_path):
     assert acknowledged.items() <= found.items(), "what was answered once has changed or is lost"
     assert {row["count"] for row in after} == {1}, "a sample was stored twice"
     ends = sorted(found)
-    assert len(ends) == (_seconds(ends[-1]) - _seconds(ends[0])) / INTERVAL_S + 1, "a gap"
+    missing = (_seconds(ends[-1]) - _seconds(ends[0])) / INTERVAL_S + 1 - len(ends)
+    unanswered = (tmp_path / "agent.log").read_text().count("Pollster libvirt: ")
+    assert missing <= 2 * unanswered, "a gap where libvirt, on a busy machine, did answer"
 
     history = tenant.ask("GET", f"/v2/alarms/{alarm_id}/history")
     details = [json.loads(e["detail"]) for e in history if e["type"] == "state transition"]
