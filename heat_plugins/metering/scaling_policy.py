@@ -215,7 +215,7 @@ class ScalingPolicy(Validated, heat_policy.AutoScalingPolicy):
             outcome = _Outcome("no_group", str(error))
         except resource.NoActionRequired:
             raise
-        except Exception as error:
+        except Exception as error:  # Heat would log it, and the tenant would see nothing
             LOG.exception("Policy %s: a signal failed", self.name)
             outcome = _Outcome("failed", f"the signal could not be followed: {error}")
         if outcome is None or not self._noted(outcome):
@@ -296,7 +296,7 @@ class ScalingPolicy(Validated, heat_policy.AutoScalingPolicy):
                 if waiting is not None:
                     waiting.begin(self)
                 raise
-            except Exception as error:
+            except Exception as error:  # such as a quota: it is to be read in the activities
                 LOG.exception("Policy %s: group %s failed", self.name, group.name)
                 return _Outcome("failed", f"{decision.reason}, and failed: {error}")
         return _Outcome(decision.code, decision.reason)

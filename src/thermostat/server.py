@@ -2,11 +2,13 @@
 """The server: its parts, put together, started in order and stopped in reverse."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from oslo_config import cfg
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from sqlalchemy import Engine as DatabaseEngine
 
 from thermostat.api.actions import without_trusts
 from thermostat.api.app import create_app
@@ -14,7 +16,7 @@ from thermostat.api.auth import has_no_authentication
 from thermostat.api.policies import load_enforcer
 from thermostat.api.quotas import usual_limits
 from thermostat.api.serve import HttpServer
-from thermostat.api.services import Services
+from thermostat.api.services import Check, Services
 from thermostat.balancers.judge import BalancerJudge
 from thermostat.balancers.octavia import OctaviaBalancers
 from thermostat.db.alarms import AlarmRepository
@@ -65,6 +67,35 @@ class Part(Protocol):
         """Take in that an alarm was created, edited, judged or deleted, and return soon."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is in the alarm database."""
+
+    alarms: AlarmRepository
+    outbox: Outbox
+    deliveries: Deliveries
+    silences: SilenceRepository
+    webhook_secrets: WebhookSecrets
+    """One for all, so that what replaces a secret is known to who signs."""
+    retired_trusts: RetiredTrusts
+
+    @classmethod
+    def of(cls, database: DatabaseEngine, conf: cfg.ConfigOpts) -> "_Kept":
+        secrets = WebhookSecrets(database)
+        return cls(
+            alarms=AlarmRepository(
+                database,
+                usual_limits(conf),
+                counts_results=conf.enable_evaluation_results_metrics,
+            ),
+            outbox=Outbox(database, secrets),
+            deliveries=Deliveries(database),
+            silences=SilenceRepository(database, conf.api.project_silence_quota),
+            webhook_secrets=secrets,
+            retired_trusts=RetiredTrusts(database),
+        )
+
+
 class Server:
     """One process: API, sample store, evaluator, notifier."""
 
@@ -87,51 +118,79 @@ class Server:
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        alarms = AlarmRepository(
-            database,
-            usual_limits(conf),
-            counts_results=conf.enable_evaluation_results_metrics,
-        )
-        secrets = WebhookSecrets(database)  # one, so that what replaces a secret is known to all
-        outbox = Outbox(database, secrets)
-        trusts, retired = Trusts(conf), RetiredTrusts(database)
-        transports = load_transports(conf)
-        outside = load_outside_stores(conf)
+        kept, trusts = _Kept.of(database, conf), Trusts(conf)
+        transports, outside = load_transports(conf), load_outside_stores(conf)
         self._store = load_store(conf)
-        self._notifier = Worker(outbox, transports, conf, clock=clock, registry=registry)
-        silences = SilenceRepository(database, conf.api.project_silence_quota)
-        self._grouper = Grouper(
-            Groups(database), notify=self._notifier.wake, clock=clock, registry=registry
-        )
+        self._notifier = Worker(kept.outbox, transports, conf, clock=clock, registry=registry)
+        notify = self._notifier.wake
+        self._grouper = Grouper(Groups(database), notify=notify, clock=clock, registry=registry)
         self._silencer = Silencer(
-            silences,
-            Withheld(database),
-            conf,
-            notify=self._notifier.wake,
-            clock=clock,
-            registry=registry,
+            kept.silences, Withheld(database), conf, notify=notify, clock=clock, registry=registry
         )
         self._housekeeper = Housekeeper(
-            alarms,
-            outbox,
-            Deliveries(database),
+            kept.alarms,
+            kept.outbox,
+            kept.deliveries,
             trusts=trusts,
-            retired=retired,
+            retired=kept.retired_trusts,
             conf=conf,
             clock=clock,
         )
         self._poller = Poller(outside, self._answered, registry)
-        self._evaluator = evaluator = Evaluator(
+        self._evaluator = Evaluator(
             Engine(
                 self._store, conf.evaluator.allowed_lag, stores_by_type(outside), opts.pace(conf)
             ),
-            alarms,
-            notify=self._notifier.wake,
+            kept.alarms,
+            notify=notify,
             ask=self._poller.ask,
             clock=clock,
             registry=registry,
             queue_samples=conf.evaluator.queue_samples,
         )
+        self._judges = self._make_judges(conf, kept.alarms, clock, registry)
+        self._store.subscribe(self._evaluator.described)
+        ingest = Ingest(
+            self._store,
+            self._evaluator.stored,
+            max_body_mb=conf.ingest.max_body_mb,
+            clock=lambda: int(clock() * 1_000_000),
+        )
+        services = Services(
+            store=self._store,
+            ingest=ingest,
+            alarms=kept.alarms,
+            outbox=kept.outbox,
+            silences=kept.silences,
+            deliveries=kept.deliveries,
+            webhook_secrets=kept.webhook_secrets,
+            enforcer=load_enforcer(conf),
+            trusts=trusts,
+            retired_trusts=kept.retired_trusts,
+            schemes=without_trusts(transports)
+            if has_no_authentication(conf)
+            else frozenset(transports),
+            egress=Egress.of(conf),
+            max_actions=conf.api.alarm_max_actions,
+            alarm_changed=self._alarm_changed,
+            overload=self._evaluator.overload,
+            checks=self._checks(),
+            outside={kind: store for store in outside.values() for kind in store.types},
+            registry=registry,
+            allowed_lag_s=conf.evaluator.allowed_lag,
+            retention_hours=conf.store.retention_hours,
+            clock=clock,
+        )
+        self._http = HttpServer(application(services, conf), conf, ingest.max_body_bytes)
+
+    def _make_judges(
+        self,
+        conf: cfg.ConfigOpts,
+        alarms: AlarmRepository,
+        clock: Callable[[], float],
+        registry: CollectorRegistry,
+    ) -> Mapping[str, Part]:
+        """Give the parts that judge alarms, by name: events are listened to where that is set."""
         events = create_listener(
             conf,
             alarms,
@@ -151,50 +210,20 @@ class Server:
             registry=registry,
         )
         judges: dict[str, Part | None] = {
-            "evaluator": evaluator,
+            "evaluator": self._evaluator,
             "events": events,
             "balancers": balancers,
         }
-        self._judges = {name: judge for name, judge in judges.items() if judge is not None}
-        self._store.subscribe(evaluator.described)
-        ingest = Ingest(
-            self._store,
-            evaluator.stored,
-            max_body_mb=conf.ingest.max_body_mb,
-            clock=lambda: int(clock() * 1_000_000),
-        )
-        services = Services(
-            store=self._store,
-            ingest=ingest,
-            alarms=alarms,
-            outbox=outbox,
-            silences=silences,
-            deliveries=Deliveries(database),
-            webhook_secrets=secrets,
-            enforcer=load_enforcer(conf),
-            trusts=trusts,
-            retired_trusts=retired,
-            schemes=without_trusts(transports)
-            if has_no_authentication(conf)
-            else frozenset(transports),
-            egress=Egress.of(conf),
-            max_actions=conf.api.alarm_max_actions,
-            alarm_changed=self._alarm_changed,
-            overload=evaluator.overload,
-            checks={
-                "store": self._store.check,
-                "notifier": self._notifier.check,
-                "silencer": self._silencer.check,
-                "grouper": self._grouper.check,
-                **{name: judge.check for name, judge in self._judges.items()},
-            },
-            outside={kind: store for store in outside.values() for kind in store.types},
-            registry=registry,
-            allowed_lag_s=conf.evaluator.allowed_lag,
-            retention_hours=conf.store.retention_hours,
-            clock=clock,
-        )
-        self._http = HttpServer(application(services, conf), conf, ingest.max_body_bytes)
+        return {name: judge for name, judge in judges.items() if judge is not None}
+
+    def _checks(self) -> Mapping[str, Check]:
+        return {
+            "store": self._store.check,
+            "notifier": self._notifier.check,
+            "silencer": self._silencer.check,
+            "grouper": self._grouper.check,
+            **{name: judge.check for name, judge in self._judges.items()},
+        }
 
     @property
     def address(self) -> str:

@@ -54,7 +54,7 @@ def _take_back(services: Services, context: RequestContext, trust_id: str) -> No
     try:
         services.trusts.abandon(context, trust_id)
         services.retired_trusts.forget(trust_id)
-    except Exception:  # what failed before is to be told
+    except Exception:  # what made it useless is raised, and not this
         LOG.warning(
             "A new trust of user %s that nothing uses is deleted later",
             context.user_id,

@@ -9,7 +9,6 @@ from falcon.testing import TestClient
 from oslo_config import cfg
 
 from tests.service.alarm_requests import HOOK, with_
-from tests.service.alarm_support import open_database
 from tests.service.description import check_answer
 from thermostat.api.app import Services, create_api
 from thermostat.api.policies import load_enforcer
@@ -75,13 +74,6 @@ class Api:
         answer = self._client.simulate_request(method, path, headers=headers, **options)
         check_answer(method, path, answer)
         return answer
-
-
-@pytest.fixture
-def engine(tmp_path):
-    engine = open_database(tmp_path / "db.sqlite")
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from falcon.testing import TestClient
 from oslo_config import cfg
 from prometheus_client import CollectorRegistry
 
-from tests.service.alarm_support import open_database
 from tests.service.unit.docs import commands, settings, wire
 from tests.service.unit.docs.blocks import ROOT, blocks, unfenced
 from thermostat.api.app import Services, create_api
@@ -77,13 +76,6 @@ def tools(tmp_path):
     place.mkdir(parents=True)
     (place / "openstack").symlink_to(ROOT)
     return Tools(tmp_path, tmp_path / "collections")
-
-
-@pytest.fixture
-def engine(tmp_path):
-    engine = open_database(tmp_path / "db.sqlite")
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -3,16 +3,8 @@
 
 import pytest
 
-from tests.service.alarm_support import open_database
 from thermostat.db.alarms import AlarmRepository
 from thermostat.db.outbox import Outbox
-
-
-@pytest.fixture
-def engine(tmp_path):
-    engine = open_database(tmp_path / "alarms.sqlite")
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -1,78 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """OS::Metering::ScalingPolicy in Heat's own engine; its group is a stand-in that counts."""
 
-import contextlib
 import time
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-
-POLICY: dict[str, Any] = {
-    "auto_scaling_group_id": {"get_resource": "group"},
-    "adjustment_type": "change_in_capacity",
-    "scaling_adjustment": "1",
-}
-
-
-def template(**changes: Any) -> dict[str, Any]:
-    wanted = {name: value for name, value in {**POLICY, **changes}.items() if value is not None}
-    return {
-        "heat_template_version": "2018-08-31",
-        "resources": {
-            # In a group's place: its stack of members needs an engine behind a message bus.
-            "group": {"type": "OS::Heat::TestResource"},
-            "up": {"type": "OS::Metering::ScalingPolicy", "properties": wanted},
-        },
-        "outputs": {
-            "activities": {"value": {"get_attr": ["up", "activities"]}},
-            "url": {"value": {"get_attr": ["up", "alarm_url"]}},
-        },
-    }
-
-
-class Group:
-    """Stands in for a scaling group: the lab has the real one."""
-
-    MIN_SIZE, MAX_SIZE, COMPLETE, SUSPEND = "min_size", "max_size", "COMPLETE", "SUSPEND"
-
-    def __init__(self) -> None:
-        self.name, self.action, self.status = "group", "CREATE", "COMPLETE"
-        self.size = 1
-        self.properties = {"min_size": 1, "max_size": 3}
-        self.metadata: dict[str, Any] = {}
-        self.adjusted: list[tuple[Any, ...]] = []
-        self.meanwhile: list[Any] = []
-        """What happens while its size changes."""
-        self.just_after: list[Any] = []
-        """What happens when it is free again, and its policy does not know that yet."""
-
-    def free(self) -> None:
-        self.status = "COMPLETE"
-
-    def metadata_get(self, refresh: bool = False) -> dict[str, Any]:  # noqa: ARG002
-        return self.metadata
-
-    def metadata_set(self, metadata: dict[str, Any], merge: Any) -> None:
-        self.metadata = merge(metadata, dict(self.metadata))
-
-    def frozen_properties(self) -> Any:
-        return contextlib.nullcontext()
-
-    def adjust(self, adjustment: float, kind: str, min_step: Any, cooldown: float) -> None:
-        from heat.engine import resource
-
-        if self.status != "COMPLETE":
-            raise resource.NoActionRequired
-        self.adjusted.append((adjustment, kind, min_step, cooldown))
-        self.size += int(adjustment)
-        self.metadata |= {"scaling_in_progress": True}
-        for event in self.meanwhile:
-            event()
-        now = datetime.now(UTC).replace(tzinfo=None).isoformat()
-        self.metadata |= {"scaling_in_progress": False, "cooldown_end": {now: kind}}
-        for event in self.just_after:
-            event()
+from policies import Clock, Group, template
 
 
 @pytest.fixture
@@ -102,21 +36,6 @@ def meanwhile(heat: None, monkeypatch: pytest.MonkeyPatch) -> list[Any]:  # noqa
 
     monkeypatch.setattr(scaling_policy, "time", Clock(sleep))
     return events
-
-
-class Clock:
-    """The time module, with a sleep that is a second long and takes none."""
-
-    def __init__(self, sleep: Any) -> None:
-        self._passed = 0.0
-        self._sleep = sleep
-
-    def time(self) -> float:
-        return time.time() + self._passed
-
-    def sleep(self, seconds: float) -> None:
-        self._passed += 1.0
-        self._sleep(seconds)
 
 
 @pytest.fixture
@@ -427,72 +346,13 @@ class TestTwoAtOnce:
         assert not group.metadata["scaling_in_progress"]
 
 
-class TestDeletion:
+class TestLife:
     def test_a_deleted_stack_is_left_alone(self, make, group, meanwhile):
         group.status = "IN_PROGRESS"
         policy = make()
         meanwhile.append(policy.stack.delete)
         policy.signal(None)
         assert group.size == 1
-
-
-class TestValidation:
-    @pytest.mark.parametrize(
-        ("changes", "said"),
-        [
-            ({"auto_scaling_group_id": None}, "auto_scaling_group_id"),
-            ({"adjustment_type": None}, "adjustment_type"),
-            ({"adjustment_type": "double"}, "adjustment_type"),
-            ({"scaling_adjustment": "some"}, "scaling_adjustment"),
-            ({"scaling_adjustment": "nan"}, "scaling_adjustment"),
-            ({"scaling_adjustment": 0.5}, "scaling_adjustment: 0.5 is no whole number"),
-            (
-                {"scaling_adjustment": None, "step_adjustments": [{"scaling_adjustment": 1.5}]},
-                "step_adjustments[0].scaling_adjustment: 1.5 is no whole number",
-            ),
-            ({"cooldown": "inf"}, "cooldown"),
-            ({"scale_in_cooldown": "nan"}, "scale_in_cooldown"),
-            ({"scaling_adjustment": None}, "scaling_adjustment or step_adjustments"),
-            ({"step_adjustments": [{"scaling_adjustment": 1}]}, "and not both"),
-            ({"scaling_adjustment": None, "step_adjustments": []}, "step_adjustments"),
-            ({"scaling_adjustment": None, "step_adjustments": [{}]}, "scaling_adjustment"),
-            ({"scaling_adjustment": None, "step_adjustments": "x"}, "step_adjustments"),
-            (
-                {
-                    "scaling_adjustment": None,
-                    "step_adjustments": [
-                        {"lower_bound": 0, "scaling_adjustment": 1},
-                        {"lower_bound": 5, "scaling_adjustment": 2},
-                    ],
-                },
-                "step_adjustments[1]: overlaps",
-            ),
-            ({"cooldown": -1}, "cooldown"),
-            ({"scale_out_cooldown": "long"}, "scale_out_cooldown"),
-            ({"scale_in_cooldown": -5}, "scale_in_cooldown"),
-            ({"min_adjustment_step": 1}, "min_adjustment_step"),
-            ({"min_adjustment_step": -1}, "min_adjustment_step"),
-            ({"colour": "red"}, "colour"),
-        ],
-    )
-    def test_wrong_values_name_the_property(self, cloud, changes, said):
-        from heat.common import exception
-
-        for strict in (True, False):
-            stack = cloud.parse(template(**changes))
-            stack.strict_validate = strict
-            with pytest.raises(exception.StackValidationFailed) as caught:
-                stack.validate(validate_res_tmpl_only=not strict)
-            assert said in str(caught.value)
-
-    @pytest.mark.parametrize("wanted", [{"get_resource": "group"}, "nothing", "", 5])
-    def test_what_is_no_group_of_the_stack(self, cloud, wanted):
-        from heat.common import exception
-
-        stack = cloud.parse(template(auto_scaling_group_id=wanted))
-        with pytest.raises(exception.StackValidationFailed) as caught:
-            stack.validate()
-        assert "auto_scaling_group_id: there is no scaling group" in str(caught.value)
 
     def test_updates_are_in_place(self, make, cloud, group):
         policy = make()

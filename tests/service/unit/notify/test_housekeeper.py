@@ -3,7 +3,6 @@
 
 import pytest
 
-from tests.service.alarm_support import open_database
 from tests.service.unit.notify.conftest import configure
 from thermostat.db.alarms import AlarmRepository
 from thermostat.db.deliveries import Deliveries
@@ -33,13 +32,6 @@ class Clock:
 
     def __call__(self):
         return self.now_s
-
-
-@pytest.fixture
-def engine(tmp_path):
-    engine = open_database(tmp_path / "db.sqlite")
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
