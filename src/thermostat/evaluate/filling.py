@@ -30,11 +30,11 @@ class Filling:
 
     def fill(self, windows: NDArray[np.int64], opening: Opening, now_us: int) -> None:
         """Fill windows beside others that ingestion feeds already."""
-        feeding = self._windows.populate(windows, self._series_for(opening))
+        feeding, shared = self._windows.populate(windows, self._series_for(opening))
         reach_us = np.array(opening.reach_us(self._allowed_lag_us), np.int64)
         start_us = now_us - int(reach_us.max())
         read = self._store.scan(feeding, start_us, now_us + MAX_FUTURE_US)
-        self._windows.report(read)
+        self._windows.report_ahead(read, shared)
         newest_us = self._windows.newest_us(windows, now_us)
         newest_us = np.where(newest_us > now_us - reach_us, newest_us, now_us)
         self._windows.begin(windows, newest_us - self._windows.ticks_us(windows), now_us)

@@ -122,6 +122,12 @@ class Members:
                 edge = int(self._next[edge])
         return windows
 
+    def are_feeding(self, series: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which of these series feed a window, or fed one that was closed since."""
+        self._reserve_series(int(series.max(initial=0)))
+        feeding: NDArray[np.bool_] = self._head[series] != _NONE
+        return feeding
+
     def join(self, series: int, window: int, *, warm_up_us: int = 0) -> None:
         """Let a series feed a window that it does not feed yet."""
         self.join_all([series], [window], [warm_up_us])
@@ -212,6 +218,14 @@ class Members:
                 return
             self._report_once(series[is_last], timestamp_us[is_last])
             series, timestamp_us = series[~is_last], timestamp_us[~is_last]
+
+    def are_reported(
+        self, series: NDArray[np.int64], timestamp_us: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Tell which of these series have reported up to these event times."""
+        self._reserve_series(int(series.max(initial=0)))
+        reported: NDArray[np.bool_] = timestamp_us <= self._last_us[series]
+        return reported
 
     def _report_once(self, series: NDArray[np.int64], timestamp_us: NDArray[np.int64]) -> None:
         """Keep the two newest times of each series; none comes twice here."""

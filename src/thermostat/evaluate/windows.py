@@ -272,14 +272,18 @@ class Windows:
             [self._warm_up_us.get(window, 0) for _, window in joining],
         )
 
-    def populate(self, windows: NDArray[np.int64], series: Iterable[Series]) -> list[int]:
+    def populate(
+        self, windows: NDArray[np.int64], series: Iterable[Series]
+    ) -> tuple[list[int], list[int]]:
         """Let each of these series feed those of these new windows that it matches.
 
-        Gives the ids of the series that feed one.
+        Gives the ids of the series that feed one, and of those of them that other windows have or
+        will have too.
         """
         is_new = np.zeros(len(self._pool_of), np.bool_)
         is_new[windows] = True
         feeding: list[int] = []
+        shared: list[int] = []
         for described in in_portions(series, _SERIES_AT_ONCE):
             self._members.describe_all(
                 [one.series_id for one in described], [one.first_us for one in described]
@@ -290,12 +294,20 @@ class Windows:
                 for window in self._index.matching(one):
                     ids.append(one.series_id)
                     joined.append(window)
-            own = np.flatnonzero(is_new[joined]).tolist() if joined else []
-            ids, joined = [ids[place] for place in own], [joined[place] for place in own]
+            if not ids:
+                continue
+            matching, matched = np.array(ids), np.array(joined)
+            others = matching[~is_new[matched] & (self._pool_of[matched] != _NOWHERE)]
+            own = is_new[matched]
+            matching, matched = matching[own], matched[own]
+            found = np.unique(matching)
+            feeding += found.tolist()
+            is_shared = np.isin(found, others) | self._members.are_feeding(found)
+            shared += found[is_shared].tolist()
+            joined = matched.tolist()
             warm_up_us = [self._warm_up_us.get(window, 0) for window in joined]
-            self._members.join_all(ids, joined, warm_up_us)
-            feeding += dict.fromkeys(ids)
-        return feeding
+            self._members.join_all(matching.tolist(), joined, warm_up_us)
+        return feeding, shared
 
     def groups(self, windows: NDArray[np.int64], begin_us: int, end_us: int) -> list[Group]:
         """Tell of the members of windows whose newest period this is."""
@@ -357,6 +369,16 @@ class Windows:
         """Note how far series have reported, and count nothing."""
         self._members.report(batch.series_id, batch.timestamp_us)
 
+    def report_ahead(self, batch: Batch, shared: Sequence[int]) -> None:
+        """Do so before `ingest` brings these samples.
+
+        The shared series go no further than they have been ingested: a step of the other windows
+        would look complete without the sample.
+        """
+        series, timestamp_us = batch.series_id, batch.timestamp_us
+        own = ~np.isin(series, shared) | self._members.are_reported(series, timestamp_us)
+        self._members.report(series[own], timestamp_us[own])
+
     def refill(self, windows: NDArray[np.int64], batch: Batch, *, on_its_way: bool) -> None:
         """Count samples that were read from the store, in these windows only.
 
@@ -386,7 +408,10 @@ class Windows:
         kept = np.ones(len(rows), np.bool_)
         for row in np.flatnonzero(fresh[rows.window]).tolist():
             sample = (int(rows.series[row]), int(rows.timestamp_us[row]))
-            kept[row] = sample not in self._fresh[int(rows.window[row])]
+            window = int(rows.window[row])
+            if sample in self._fresh[window]:
+                kept[row] = False
+                self._touch(window)  # now its member has reported
         return rows.where(kept)
 
     def release(self) -> None:

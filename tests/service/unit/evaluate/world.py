@@ -53,6 +53,7 @@ class World:
 
     def __init__(self, *alarms):
         self.store = MemoryStore()
+        self.store.subscribe(self.described)
         self.now = 1000
         self.alarms = {}
         self.told = []
@@ -69,9 +70,11 @@ class World:
         if judged_us is not None:
             judged_us = min(judged_us, self.now * S)
         self.engine = Engine(self.store, LAG_S)
-        self.store.subscribe(self.engine.describe)
         alarms = [alarm.standing for alarm in self.alarms.values()]
         self.engine.load(alarms, self.now * S, judged_us)
+
+    def described(self, series):
+        self.engine.describe(series)
 
     def put(self, alarm):
         self.alarms[alarm.alarm_id] = alarm
@@ -79,6 +82,11 @@ class World:
 
     def report(self, *, at=None, group="web", project="p", **volumes):
         """Members report, at this time or at an earlier one; the engine judges."""
+        self.ingest(self.stored(at=at, group=group, project=project, **volumes))
+        return self.judge()
+
+    def stored(self, *, at=None, group="web", project="p", **volumes):
+        """Members report, and the store has it; the engine is still to ingest what is given."""
         samples = [
             Sample(
                 name="cpu_util",
@@ -93,9 +101,10 @@ class World:
             for member, volume in volumes.items()
         ]
         ids = self.store.intern(samples)
-        batch = self.store.append(batch_of(ids, samples))
+        return self.store.append(batch_of(ids, samples))
+
+    def ingest(self, batch):
         self.late += self.engine.ingest(batch)
-        return self.judge()
 
     def judge(self):
         """Evaluate until nothing is due; give the new states told, as `alarm_id: state`."""
