@@ -54,7 +54,6 @@ ALARM = Table(
     Column("suppressed", Boolean, nullable=False, server_default=false()),
     Index(None, "project_id", "timestamp_us", "alarm_id"),
     Index(None, "timestamp_us", "alarm_id"),
-    Index(None, "enabled"),
 )
 
 # How many alarms each project and each user has (`db/quotas.py`), and the projects' quotas.
