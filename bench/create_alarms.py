@@ -8,10 +8,12 @@ it is the slower the more there are.
 """
 
 import json
+import sqlite3
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ RESIDENT = 100_000
 CREATED = 3_000
 CREATED_BY_AODH = 300
 CLIENTS = 16
+_NOT_JUDGED = "SELECT count(*) FROM alarm WHERE judged_us IS NULL"
 
 
 def run() -> Iterator[dict[str, Any]]:
@@ -120,6 +123,18 @@ def serve(stack: ExitStack, directory: Path) -> str:
     process = stack.enter_context(running(log, server, "--config-file", configuration))
     url = f"http://127.0.0.1:{port}"
     wait_for(f"{url}/healthcheck", process, log, timeout_s=120)
-    wait_until_idle(process.pid)  # it judges the alarms that were there before
+    wait_until_judged(directory / "alarms.sqlite")
+    wait_until_idle(process.pid)
     print(f"  {resident_bytes(process.pid) / 1e6:.0f} MB resident", file=sys.stderr)
     return url
+
+
+def wait_until_judged(database: Path, timeout_s: float = 300.0) -> None:
+    """Wait until the alarms that were there before have been judged, and that is written."""
+    deadline_s = time.monotonic() + timeout_s
+    with closing(sqlite3.connect(database)) as connection:
+        while time.monotonic() < deadline_s:
+            if not connection.execute(_NOT_JUDGED).fetchone()[0]:
+                return
+            time.sleep(1.0)
+    raise BenchError(f"alarms are still to be judged after {timeout_s:.0f} s")

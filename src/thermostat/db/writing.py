@@ -6,15 +6,16 @@ the disk. So writers of one process take turns here, and those that wait for the
 transaction: each has a savepoint of its own in it, and the last one commits for all.
 """
 
+import sqlite3
 import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, RootTransaction
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 MOST_TOGETHER = 100
 """How many writers one transaction is shared by at most."""
@@ -94,16 +95,25 @@ class _Together:
 
 @contextmanager
 def _savepoint(connection: Connection) -> Iterator[None]:
-    """Undo what the block did if it raises; SQLAlchemy's own takes ten times as long."""
-    connection.exec_driver_sql("SAVEPOINT one")
+    """Undo what the block did if it raises."""
+    _run(connection, "SAVEPOINT one")
     try:
         yield
     except BaseException:
         with suppress(SQLAlchemyError):  # where all of the transaction is undone already
-            connection.exec_driver_sql("ROLLBACK TO one")
-            connection.exec_driver_sql("RELEASE one")
+            _run(connection, "ROLLBACK TO one")
+            _run(connection, "RELEASE one")
         raise
-    connection.exec_driver_sql("RELEASE one")
+    _run(connection, "RELEASE one")
+
+
+def _run(connection: Connection, statement: str) -> None:
+    """Run a statement that has no rows: a tenth of the time that SQLAlchemy takes for it."""
+    driver: Any = connection.connection.dbapi_connection
+    try:
+        driver.execute(statement)
+    except sqlite3.Error as error:
+        raise OperationalError(statement, None, error) from error
 
 
 def _commit(group: _Group) -> None:
