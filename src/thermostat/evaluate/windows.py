@@ -266,19 +266,15 @@ class Windows:
             joining += [(series_id, window) for window in wanted - known]
             for window in wanted ^ known:
                 self._touch(window)
-        self._members.join_all(
-            [series_id for series_id, _ in joining],
-            [window for _, window in joining],
-            [self._warm_up_us.get(window, 0) for _, window in joining],
-        )
+        self._join([series_id for series_id, _ in joining], [window for _, window in joining])
 
     def populate(
         self, windows: NDArray[np.int64], series: Iterable[Series]
     ) -> tuple[list[int], list[int]]:
         """Let each of these series feed those of these new windows that it matches.
 
-        Gives the ids of the series that feed one, and of those of them that other windows have or
-        will have too.
+        Gives the ids of the series that feed one, and of those among them that other windows
+        share: those that have them already, and those that match them and are still to be told.
         """
         is_new = np.zeros(len(self._pool_of), np.bool_)
         is_new[windows] = True
@@ -288,26 +284,30 @@ class Windows:
             self._members.describe_all(
                 [one.series_id for one in described], [one.first_us for one in described]
             )
-            ids: list[int] = []
-            joined: list[int] = []
-            for one in described:
-                for window in self._index.matching(one):
-                    ids.append(one.series_id)
-                    joined.append(window)
-            if not ids:
-                continue
-            matching, matched = np.array(ids), np.array(joined)
-            others = matching[~is_new[matched] & (self._pool_of[matched] != _NOWHERE)]
-            own = is_new[matched]
-            matching, matched = matching[own], matched[own]
-            found = np.unique(matching)
+            ids, matching = self._matches(described)
+            own = is_new[matching]
+            wanted_by_others = ids[~own & (self._pool_of[matching] != _NOWHERE)]
+            ids, matching = ids[own], matching[own]
+            found = np.unique(ids)
+            is_shared = self._members.are_feeding(found) | np.isin(found, wanted_by_others)
             feeding += found.tolist()
-            is_shared = np.isin(found, others) | self._members.are_feeding(found)
             shared += found[is_shared].tolist()
-            joined = matched.tolist()
-            warm_up_us = [self._warm_up_us.get(window, 0) for window in joined]
-            self._members.join_all(matching.tolist(), joined, warm_up_us)
+            self._join(ids.tolist(), matching.tolist())
         return feeding, shared
+
+    def _matches(self, described: Sequence[Series]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Give, as columns, each of these series with each window that it matches."""
+        ids: list[int] = []
+        windows: list[int] = []
+        for one in described:
+            for window in self._index.matching(one):
+                ids.append(one.series_id)
+                windows.append(window)
+        return np.array(ids, np.int64), np.array(windows, np.int64)
+
+    def _join(self, series: list[int], windows: list[int]) -> None:
+        warm_up_us = [self._warm_up_us.get(window, 0) for window in windows]
+        self._members.join_all(series, windows, warm_up_us)
 
     def groups(self, windows: NDArray[np.int64], begin_us: int, end_us: int) -> list[Group]:
         """Tell of the members of windows whose newest period this is."""
@@ -370,14 +370,14 @@ class Windows:
         self._members.report(batch.series_id, batch.timestamp_us)
 
     def report_ahead(self, batch: Batch, shared: Sequence[int]) -> None:
-        """Do so before `ingest` brings these samples.
+        """Note how far series have reported by samples that `ingest` may still have to bring.
 
-        The shared series go no further than they have been ingested: a step of the other windows
-        would look complete without the sample.
+        A shared series goes no further than it has been ingested: a step of the windows that share
+        it would look complete without the sample.
         """
         series, timestamp_us = batch.series_id, batch.timestamp_us
-        own = ~np.isin(series, shared) | self._members.are_reported(series, timestamp_us)
-        self._members.report(series[own], timestamp_us[own])
+        noted = ~np.isin(series, shared) | self._members.are_reported(series, timestamp_us)
+        self._members.report(series[noted], timestamp_us[noted])
 
     def refill(self, windows: NDArray[np.int64], batch: Batch, *, on_its_way: bool) -> None:
         """Count samples that were read from the store, in these windows only.

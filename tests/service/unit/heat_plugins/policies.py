@@ -48,7 +48,7 @@ class Group:
     def free(self) -> None:
         self.status = "COMPLETE"
 
-    def metadata_get(self, refresh: bool = False) -> dict[str, Any]:  # noqa: ARG002
+    def metadata_get(self, refresh: bool = False) -> dict[str, Any]:  # noqa: ARG002 - Heat gives it
         return self.metadata
 
     def metadata_set(self, metadata: dict[str, Any], merge: Any) -> None:
