@@ -274,7 +274,7 @@ class Engine:
         self._joined.note_state(number, decide.NUMBERS[alarm.state])
 
     def _state_of(self, number: int) -> int:
-        """Give the written state of an alarm."""
+        """Give the written state of an alarm; one that is to be opened has it noted then."""
         window = int(self._residents.window[number])
         if window != NONE:
             pool, col = self._windows.locate(window)
@@ -283,7 +283,7 @@ class Engine:
             return self._joined.state_of(number)
         if number in self.asked:
             return self.asked.state_of(number)
-        return self._elsewhere[number]
+        return self._elsewhere.get(number, int(decide.UNKNOWN))
 
     # -- samples --------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.service.unit.evaluate.world import ALARM, OK, World, make_alarm
-from thermostat.alarms.rules import Statistic
+from tests.service.unit.evaluate.world import ALARM, OK, S, World, make_alarm
+from thermostat.alarms.rules import AlarmRef, AllOf, CompositeRule, Statistic
 
 
 @pytest.mark.parametrize("polls", [0, 3])
@@ -88,3 +88,32 @@ def played(steps, *, with_new):
 @given(st.lists(STEPS, max_size=40))
 def test_new_alarms_change_nothing_for_older_ones(steps):
     assert played(steps, with_new=True) == played(steps, with_new=False)
+
+
+@pytest.mark.parametrize("order", [("bottom", "middle", "top"), ("top", "middle", "bottom")])
+@pytest.mark.parametrize("is_restart", [False, True])
+def test_alarms_that_name_each_other_come_in_any_order(order, is_restart):
+    """An alarm may have been edited to name one that was created after it."""
+
+    def naming(alarm_id, named):
+        rule = CompositeRule(expression=AllOf((AlarmRef(named),)))
+        return make_alarm(alarm_id, rule=rule)
+
+    made = {
+        "bottom": make_alarm("bottom"),
+        "middle": naming("middle", "bottom"),
+        "top": naming("top", "middle"),
+    }
+    world = World()
+    world.run(2, vm=99.0)
+    world.alarms = {alarm_id: made[alarm_id] for alarm_id in order}
+    if is_restart:
+        world.restart()
+    else:
+        world.engine.put_all([alarm.standing for alarm in world.alarms.values()], world.now * S)
+    world.run(2, vm=99.0)
+    assert {one.state for one in world.alarms.values()} == {ALARM}
+    told = len(world.told)
+    world.restart()
+    assert world.run(2, vm=99.0) == []
+    assert len(world.told) == told
